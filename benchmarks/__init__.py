@@ -1,0 +1,1 @@
+"""The claims of every case, and the gate that judges them."""

@@ -1,0 +1,1 @@
+"""Four cases, each a slow baseline beside the optimisations people try and the best version we can build."""
