@@ -1,0 +1,15 @@
+"""A progress bar for people, silence for logs."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+__all__ = ["progress"]
+
+T = TypeVar("T")
+
+
+def progress(iterable: Iterable[T], total: int, unit: str = "row") -> Iterable[T]:
+    """Pass `iterable` through; after two seconds, and on a terminal only, show how much of `total` is done."""
+    return tqdm(iterable, total=total, unit=unit, delay=2.0, disable=None, leave=False)
