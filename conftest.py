@@ -1,3 +1,3 @@
 """Loads the gate. Everything else lives beside what it serves."""
 
-pytest_plugins = ["benchmarks.gate.plugin"]
+pytest_plugins = ["benchmarks.gate.plugin", "pytester"]

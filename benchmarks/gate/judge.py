@@ -1,0 +1,108 @@
+"""What is asked of a duel, and what its answers mean: floors, saved runs, and the sentence a failed test ends with."""
+
+from dataclasses import dataclass
+
+from benchmarks.gate.duel import Duel, Question
+
+# A saved ratio comes from another day: caches, kernel and neighbours move the two sides of a duel differently, and this is
+# the room they get. Slowdowns of a few per cent are for comparing revisions in one run, never for this.
+SAVED_TOLERANCE = 0.25
+
+
+def questions(floor: float | None, saved: Duel | None) -> list[Question]:
+    """Return what to ask: is the ratio above `floor`, and is it still what the saved duel found, or even better?"""
+    asked = []
+    if floor is not None:
+        asked.append(Question("floor", above=floor, below=floor))
+    if saved is not None:
+        low, high = saved.interval[0] * (1 - SAVED_TOLERANCE), saved.interval[1] * (1 + SAVED_TOLERANCE)
+        asked.append(Question("saved", above=low, below=low))
+        asked.append(Question("improved", above=high, below=high, needed=False))
+    return asked
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A duel with what it was judged by: the floor, and the saved duel with the name of the run it is from."""
+
+    duel: Duel
+    floor: float | None = None
+    saved: Duel | None = None
+    run: str = ""
+
+    @property
+    def floor_verdict(self) -> str | None:
+        """Return "holds", "broken" (disproved) or "unproven"; None without a floor."""
+        words = {"above": "holds", "below": "broken", "open": "unproven"}
+        return words.get(self.duel.answer("floor") or "")
+
+    @property
+    def saved_verdict(self) -> str | None:
+        """Return "faster", "same", "slower" or "inconclusive"; None without a saved duel."""
+        if self.duel.answer("improved") == "above":
+            return "faster"
+        words = {"above": "same", "below": "slower", "open": "inconclusive"}
+        return words.get(self.duel.answer("saved") or "")
+
+    def failure(self) -> str | None:
+        """Return why the test fails and what to do about it, or None where it does not."""
+        complaints = []
+        if self.floor_verdict == "broken":
+            complaints.append(
+                f"the floor is {number(self.floor)} times. Either something made the candidate slower (or the reference faster), "
+                "or the floor claims more than this machine gives: then lower it, and note the ratio, machine and date beside it."
+            )
+        if self.floor_verdict == "unproven":
+            complaints.append(
+                f"the floor of {number(self.floor)} times is neither proven nor disproved in {self.duel.seconds:.1f} s; "
+                f"{bounds(self.duel)}. Give it longer (--budget SECONDS), a quieter machine, or a floor further from the ratio."
+            )
+        if self.saved_verdict == "slower":
+            low, high = (0.0, 0.0) if self.saved is None else self.saved.interval
+            complaints.append(
+                f"the saved run {self.run} has {number(self.saved and self.saved.ratio)} times ({number(low)} to {number(high)}), and this "
+                f"is proven below {number(low * (1 - SAVED_TOLERANCE))}, {SAVED_TOLERANCE:.0%} under it. Find what made it slower; "
+                "if the change is meant, save a new run (make baseline) and commit it with the reason."
+            )
+        return f"{self.duel.name}: {in_words(self.duel)}; " + " Also, ".join(complaints) if complaints else None
+
+
+def in_words(duel: Duel) -> str:
+    """Return the finding as a sentence: which side is faster, by what, and the evidence."""
+    low, high = duel.interval
+    if duel.ratio >= 1:
+        finding = f"candidate is {number(duel.ratio)} times faster than the reference"
+    else:
+        finding = f"candidate is slower than the reference, {number(duel.ratio)} times as fast"
+    return (
+        f"{finding} (reference {duration(duel.reference)}, candidate {duration(duel.candidate)}, "
+        f"{percent(duel.coverage)} interval {number(low)} to {number(high)}, {duel.pairs} pairs)"
+    )
+
+
+def bounds(duel: Duel) -> str:
+    """Return what the pairs do prove about the ratio, whatever was asked: the least difference that could be told."""
+    low, high = duel.told
+    return f"{duel.pairs} pairs tell that the ratio is at least {number(low)}" + (
+        f" and at most {number(high)}" if high is not None else ""
+    )
+
+
+def number(value: float | None) -> str:
+    """Return a ratio with three digits, and none after the point from a hundred up."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def percent(share: float) -> str:
+    """Return a coverage in whole per cent, rounded down: never more than there is."""
+    return f"{int(share * 100)} %"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it, with three digits."""
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        if seconds * scale >= 1:
+            return f"{seconds * scale:.3g} {unit}" if seconds * scale < 1000 else f"{seconds * scale:,.0f} {unit}"
+    return f"{seconds * 1e9:.3g} ns"

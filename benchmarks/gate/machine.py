@@ -1,0 +1,92 @@
+"""What a measurement depends on: processor, cores, instruction sets, Python and the libraries that do the work."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+# Those for which numpy, torch or numba choose other code. The rest of a processor's flags changes from kernel to kernel.
+INSTRUCTION_SETS = (
+    "avx2",
+    "avx512f",
+    "avx512_bf16",
+    "avx512_vnni",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",  # neon, as Linux calls it on 64-bit ARM
+    "asimddp",
+    "bf16",
+    "i8mm",
+    "sve",
+)
+LIBRARIES = ("numba", "numpy", "torch")
+# Two runs are like machines where these are equal.
+ALIKE = ("processor", "cores", "instruction_sets", "python", "torch")
+
+
+def describe() -> dict[str, Any]:
+    """Return the description, in types JSON knows; imports no library to ask for its version."""
+    model, flags = processor()
+    return {
+        "processor": model,
+        "cores": cores(),
+        "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
+        "system": platform.system(),
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "python_full": f"{platform.python_implementation()} {platform.python_version()}",
+        **{name: version(name) for name in LIBRARIES},
+    }
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, frozenset[str]]:
+    """Return the processor's model and its flags; where there is no /proc, what `platform` knows, and no flags."""
+    try:
+        text = cpuinfo.read_text()
+    except OSError:
+        return platform.processor() or platform.machine(), frozenset()
+    pairs = (line.partition(":") for line in text.splitlines())
+    values = {key.strip(): value.strip() for key, _, value in pairs}
+    model = values.get("model name") or f"{platform.machine()} {values.get('CPU part', '')}".strip()
+    return model, frozenset(values.get("flags", values.get("Features", "")).split())
+
+
+def cores() -> int:
+    """Return how many cores this process may use, which in a container is often fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def version(library: str) -> str | None:
+    """Return the installed version of a library, or None."""
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def differences(here: dict[str, Any], there: dict[str, Any] | None) -> list[str]:
+    """Return in what two descriptions differ so that their times cannot be compared; nothing where they are alike."""
+    if not there:
+        return ["that run has no description of its machine"]
+    return [
+        f"{key.replace('_', ' ')} {in_short(there.get(key))} there, {in_short(here.get(key))} here"
+        for key in ALIKE
+        if here.get(key) != there.get(key)
+    ]
+
+
+def summary(description: dict[str, Any]) -> str:
+    """Return the description in one line."""
+    libraries = ", ".join(f"{name} {description[name]}" for name in LIBRARIES if description.get(name))
+    return (
+        f"{description['processor']}, {description['cores']} cores, {in_short(description['instruction_sets'])}, "
+        f"{description['python_full']}, {libraries}"
+    )
+
+
+def in_short(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "unknown" if value is None else str(value)

@@ -1,0 +1,159 @@
+"""Peak memory of a function, measured in a fresh process."""
+
+import contextlib
+import gc
+import multiprocessing
+import pickle
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+POLL = 0.02  # seconds between two looks at the process's children
+
+
+class PeakMemoryError(Exception):
+    """The function failed in its process, or the process did; the message has its traceback or says what ended it."""
+
+
+class UnmeasurableError(Exception):
+    """This system does not tell a process's peak memory."""
+
+
+def peak_memory(
+    function: Callable[..., object],
+    *args: object,
+    prepare: Callable[[], object] | None = None,
+    timeout: float = 600.0,
+) -> int:
+    """Return by how many bytes `function(*args)` raises the peak memory of a fresh process.
+
+    The peak is the kernel's own high-water mark of resident memory (VmHWM; peak_wset on Windows), read before and after. Not
+    ru_maxrss: a child process inherits that from its parent. What processes started by the function use on top of what they
+    had when first seen is added, looked at every 20 ms: one that lives shorter than that may be missed.
+    Differences under a few MiB mean nothing: allocators and interpreters keep a stock, and the kernel counts in batches.
+
+    Args:
+        function: at module level, so that it can be pickled.
+        args: pickled too, and there before the first reading: what is built inside the function counts, these do not.
+        prepare: run before the first reading, for imports and compilation on a tiny input. What it frees again counts neither
+            for nor against the function on Linux where the mark can be reset; elsewhere growth below it goes unseen.
+        timeout: seconds until the process is killed.
+
+    Raises:
+        PeakMemoryError: for an exception in the process, its death, or the timeout.
+        UnmeasurableError: where the system has no such reading.
+    """
+    read_peak(psutil.Process())
+    work = pickle.dumps(
+        (function, args, prepare)
+    )  # here and not by multiprocessing, so that both ends can report errors
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(theirs, work), daemon=False)
+    process.start()
+    theirs.close()
+    try:
+        return _follow(process, ours, time.monotonic() + timeout)
+    except TimeoutError:
+        raise PeakMemoryError(f"{_name(function)} did not finish within {timeout:g} s") from None
+    finally:
+        _end(process)
+        ours.close()
+
+
+def read_peak(process: psutil.Process) -> int:
+    """Return a process's peak resident memory in bytes.
+
+    Raises:
+        UnmeasurableError: where the system has no such reading.
+        psutil.Error, OSError: where the process is gone.
+    """
+    if sys.platform == "linux":
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        return 0  # a zombie has no memory left to speak of
+    peak = getattr(process.memory_info(), "peak_wset", None)
+    if peak is None:
+        raise UnmeasurableError(f"{sys.platform} does not tell a process's peak memory")
+    return int(peak)
+
+
+def _measure(pipe: Connection, work: bytes) -> None:
+    """Run in the fresh process: report ("ready", 0), then ("peak", bytes) or ("error", traceback)."""
+    try:
+        function, args, prepare = pickle.loads(work)  # noqa: S301 - written by our parent process
+        if prepare is not None:
+            prepare()
+        gc.collect()
+        with contextlib.suppress(OSError):  # not Linux, or not permitted: then the mark stays where it is
+            Path("/proc/self/clear_refs").write_text("5")
+        itself = psutil.Process()
+        before = read_peak(itself)
+        pipe.send(("ready", 0))
+        function(*args)
+        pipe.send(("peak", max(0, read_peak(itself) - before)))
+    except BaseException:  # noqa: BLE001 - whatever it is, the caller is the one to see it
+        pipe.send(("error", traceback.format_exc()))
+
+
+def _follow(process: multiprocessing.process.BaseProcess, pipe: Connection, deadline: float) -> int:
+    """Wait for the process's report, and watch its children meanwhile."""
+    first: dict[int, int] = {}
+    most = 0
+    while True:
+        while not pipe.poll(POLL):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            most = max(most, _children_growth(process.pid, first))
+        try:
+            kind, value = pipe.recv()
+        except EOFError:
+            process.join()
+            raise PeakMemoryError(f"the process ended early: {_cause(process.exitcode)}") from None
+        if kind == "error":
+            raise PeakMemoryError(f"in the measured process:\n{value}")
+        if kind == "peak":
+            return int(value) + most
+        first, most = {}, 0  # ready: what children grew by while preparing does not count
+        _children_growth(process.pid, first)
+
+
+def _children_growth(pid: int | None, first: dict[int, int]) -> int:
+    """Return by how much the descendants alive now have grown since they were first seen."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error, OSError):
+                peak = read_peak(child)
+                total += peak - first.setdefault(child.pid, peak)
+    return total
+
+
+def _end(process: multiprocessing.process.BaseProcess) -> None:
+    """Let a process that has reported finish; kill one that does not, with everything it started."""
+    process.join(5)
+    if process.is_alive():
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
+        process.kill()
+        process.join()
+
+
+def _cause(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        return f"killed by {signal.Signals(-exitcode).name}"
+    return f"exit status {exitcode}"
+
+
+def _name(function: Callable[..., object]) -> str:
+    return getattr(function, "__qualname__", repr(function))
