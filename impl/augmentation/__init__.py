@@ -7,12 +7,16 @@ Importing this package does not import torch: the workers of the pool variants i
 each of them seconds.
 """
 
-from . import baseline
+from . import baseline, multiprocessing_pool, numpy_vectorised, process_pool
 from .config import Config
+from .loader import create_dataloader
 from .tokenizer import Tokenizer
 
-__all__ = ["VARIANTS", "Config", "Tokenizer"]
+__all__ = ["VARIANTS", "Config", "Tokenizer", "create_dataloader"]
 
 VARIANTS = {
     "baseline": baseline.build,
+    "process_pool": process_pool.build,
+    "multiprocessing_pool": multiprocessing_pool.build,
+    "numpy_vectorised": numpy_vectorised.build,
 }
