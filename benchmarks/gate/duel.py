@@ -1,28 +1,22 @@
 """Time two callables in pairs, and answer questions about how many times faster one of them is.
 
-The ratio of a pair is time(reference) / time(candidate): above one the candidate is faster. A question is two bets on that ratio
-(`evalue` says why bets), looked at after every pair; a duel ends when each question has its answer or the budget is spent.
-Within a pair a seeded coin decides who runs first, so drift, neighbours and autocorrelation favour neither side.
+The ratio of a pair is time(reference) / time(candidate): above one the candidate is faster. A question is two bets on
+that ratio (`evalue` says why bets), looked at after every pair; a duel ends when each question has its answer or the
+budget is spent. Within a pair a seeded coin decides who runs first, so that drift, neighbours and autocorrelation
+favour neither side.
 """
 
-import gc
-import itertools
 import math
 import random
 import statistics
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from benchmarks.gate.evalue import log_evalue, median_interval, straight_wins, told_bounds
+from benchmarks.gate.timing import Work, calibrate, time_batch, undisturbed
 
-LEAST_BATCH = 1e-3  # seconds; four orders above the clock's grain and the cost of the loop
-LONGEST_BATCH = 0.25  # seconds; a batch longer than this, for the slower side, would make a few dozen pairs a long wait
-
-Work = Callable[[], Any]
 Check = Callable[[Any, Any], object]
 
 
@@ -41,9 +35,10 @@ class Question:
 
 @dataclass
 class Answer:
-    """How the two bets of one question stand: pairs won, log e-values, and the verdict ("open" until one is won)."""
+    """How the two bets of one question stand after `pairs`: wins, log e-values, and "open" until one of them is won."""
 
     question: Question
+    pairs: int = 0
     wins_above: int = 0
     wins_below: int = 0
     log_e_above: float = 0.0
@@ -54,6 +49,7 @@ class Answer:
         """Take in the ratio of pair number `pairs`; the first bet to reach 1/alpha settles the question for good."""
         if self.verdict != "open":
             return
+        self.pairs = pairs
         self.wins_above += ratio > self.question.above
         self.wins_below += ratio < self.question.below
         self.log_e_above = log_evalue(self.wins_above, pairs)
@@ -64,9 +60,25 @@ class Answer:
 
 @dataclass
 class Duel:
-    """What a duel found. Times are seconds per call; `interval` is (low, high) for the median ratio, `coverage` its own.
+    """What a duel found.
 
-    `told` is what the pairs prove about the ratio at the duel's error rate (`evalue.told_bounds`), whatever was asked.
+    Attributes:
+        name: of the duel, in the report.
+        pairs: how many were measured.
+        ratio: median of the paired ratios, time(reference) / time(candidate).
+        interval: (low, high) for the median ratio, see `evalue.median_interval`.
+        coverage: of the interval, as a share.
+        told: what the pairs prove about the median ratio, whatever was asked: more than the first, less than the second
+            (`evalue.told_bounds`, with the error rate of this duel's bets). A limit within could not have been told.
+        reference: median seconds per call.
+        candidate: median seconds per call.
+        iterations: calls per batch, the same for both.
+        seconds: what all pairs took, checks included.
+        seed: of the coin that decided the orders.
+        alpha: probability of a wrong answer in this duel.
+        note: what a reader of the numbers should know, or nothing.
+        answers: by the question's name.
+        candidate_batches: seconds per batch, in the order measured; not saved.
     """
 
     name: str
@@ -74,7 +86,7 @@ class Duel:
     ratio: float
     interval: tuple[float, float]
     coverage: float
-    told: tuple[float, float | None]  # None: no upper bound (JSON has no infinity)
+    told: tuple[float, float]
     reference: float
     candidate: float
     iterations: int
@@ -83,13 +95,13 @@ class Duel:
     alpha: float
     note: str = ""
     answers: dict[str, Answer] = field(default_factory=dict)
-    candidate_batches: list[float] = field(default_factory=list, repr=False)  # seconds per batch, not saved
+    candidate_batches: list[float] = field(default_factory=list, repr=False)
 
     @classmethod
     def unmeasured(cls, name: str) -> "Duel":
-        """Return what stands for a duel where measuring is off: no pairs, and no number that could be mistaken for one."""
+        """Return what stands for a duel where measuring is off: no pairs, and not-a-number for every number."""
         nan = math.nan
-        return cls(name, 0, nan, (nan, nan), 0.0, (0.0, None), nan, nan, 0, 0.0, 0, nan)
+        return cls(name, 0, nan, (nan, nan), nan, (nan, nan), nan, nan, 0, 0.0, 0, nan)
 
     def answer(self, question: str) -> str | None:
         """Return "above", "below" or "open", or None where that question was not asked."""
@@ -115,56 +127,8 @@ class Duel:
             for name, answer in saved["answers"].items()
         }
         values["interval"] = (float(saved["interval"][0]), float(saved["interval"][1]))
-        values["told"] = (float(saved["told"][0]), saved["told"][1])
+        values["told"] = (float(saved["told"][0]), float(saved["told"][1]))
         return cls(**values)
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Switch garbage collection, tracing and profiling off within the block.
-
-    Coverage on sys.monitoring (its default from Python 3.14) stays on: it cannot be paused, and costs both sides the same.
-    """
-    collecting, tracer, profiler = gc.isenabled(), sys.gettrace(), sys.getprofile()
-    gc.disable()
-    sys.settrace(None)
-    sys.setprofile(None)
-    try:
-        yield
-    finally:
-        sys.settrace(tracer)
-        sys.setprofile(profiler)
-        if collecting:
-            gc.enable()
-
-
-def time_batch(work: Work, iterations: int) -> tuple[float, Any]:
-    """Call `work` that many times; return the seconds this took and the last result."""
-    result = None
-    calls = itertools.repeat(None, iterations)
-    start = time.perf_counter_ns()
-    for _ in calls:
-        result = work()
-    elapsed = time.perf_counter_ns() - start
-    return max(elapsed, 1) / 1e9, result
-
-
-def calibrate(reference: Work, candidate: Work) -> tuple[int, str]:
-    """Return how many calls make a batch, and a note where the batches had to stay shorter than they should be."""
-    iterations = 1
-    while True:
-        with undisturbed():
-            fast, slow = sorted(time_batch(work, iterations)[0] for work in (reference, candidate))
-        if fast >= LEAST_BATCH:
-            return iterations, ""
-        most = int(iterations * LONGEST_BATCH / slow)
-        if most <= iterations:
-            return iterations, (
-                f"the faster side's batches take {fast * 1e6:.0f} us, not {LEAST_BATCH * 1e3:.0f} ms: with more than {iterations} "
-                f"calls the slower side's would take longer than {LONGEST_BATCH} s"
-            )
-        # Ten at a time at most: the first calls are slow, and would be a bad guess for a thousand.
-        iterations = min(most, 10 * iterations, math.ceil(1.1 * iterations * LEAST_BATCH / fast))
 
 
 def fight(
@@ -180,9 +144,9 @@ def fight(
 ) -> Duel:
     """Run a duel.
 
-    Both sides are warmed up and their results checked before anything is measured, and again after every pair, outside the
-    timing. The number of pairs is at least what straight wins need to decide a bet, whatever that takes: fewer could not
-    prove anything, so `budget` only bounds the pairs after these.
+    Both sides are warmed up and their results checked before anything is measured, and again after every pair, outside
+    the timing. There are always as many pairs as straight wins need to decide a bet (`evalue.straight_wins`), however
+    long they take: fewer could not prove anything, so `budget` only bounds the pairs after these.
 
     Args:
         name: what the duel is called in the report.
@@ -197,6 +161,7 @@ def fight(
     Raises:
         AssertionError: from `check`. Whatever either side raises comes through as it is.
     """
+    __tracebackhide__ = True  # in pytest, where `check` or a side fails, that is the place to show
     check = check or (lambda _reference, _candidate: None)
     check(reference(), candidate())
     iterations, note = calibrate(reference, candidate)
@@ -222,14 +187,13 @@ def fight(
         if len(ratios) >= least and (settled or time.monotonic() - start >= budget):
             break
     low, high, coverage = median_interval(ratios)
-    proven, disproved = told_bounds(ratios, alpha_bet)
     return Duel(
         name=name,
         pairs=len(ratios),
         ratio=statistics.median(ratios),
         interval=(low, high),
         coverage=coverage,
-        told=(proven, disproved if math.isfinite(disproved) else None),
+        told=told_bounds(ratios, alpha_bet),
         reference=statistics.median(times[0]) / iterations,
         candidate=statistics.median(times[1]) / iterations,
         iterations=iterations,

@@ -1,11 +1,11 @@
 """Bets against a fair coin, and intervals for a median: no assumption about noise, none about its shape.
 
-A pair of measurements is a coin toss. If both sides take the same time in distribution, which of them is the slower one in a
-pair is decided by nothing but the order they ran in, and a coin decided that. So whoever claims "this side is slower" can
-be made to bet on each pair, and by Ville's inequality a bettor against a fair coin ever reaches 1/alpha times his stake
-with probability at most alpha, however often he looks (J. Ville, 1939; V. Vovk and R. Wang, "E-values: Calibration,
-combination, and applications", Annals of Statistics, 2021). The bet here spreads its stake evenly over all p in (1/2, 1], the
-truncated form of H. Robbins' (1970) beta-binomial mixture.
+A pair of measurements is a coin toss. If both sides take the same time in distribution, then which one is slower in a
+pair is decided by nothing but the order they ran in, and a coin decided that. So whoever claims "this side is slower"
+can be made to bet on each pair, and by Ville's inequality a bettor against a fair coin ever reaches 1/alpha times the
+stake with probability at most alpha, however often one looks (J. Ville, 1939; V. Vovk and R. Wang, "E-values:
+Calibration, combination, and applications", Annals of Statistics, 2021). The bet here spreads its stake evenly over all
+p in (1/2, 1], the truncated form of H. Robbins' (1970) beta-binomial mixture.
 """
 
 import math
@@ -18,8 +18,9 @@ from scipy.special import bdtr, betainc, betaln
 def log_evalue(wins: int, pairs: int) -> float:
     """Return the natural logarithm of the wealth of a bet that won `wins` of `pairs` tosses.
 
-    The e-value is 2^(n+1) * B(w+1, n-w+1) * P[Beta(w+1, n-w+1) > 1/2], which is 2^(n+1) times the integral of p^w (1-p)^(n-w)
-    over (1/2, 1]. It is computed in logarithms and neither over- nor underflows, for a million pairs and more.
+    The e-value is 2^(n+1) * B(w+1, n-w+1) * P[Beta(w+1, n-w+1) > 1/2], which is 2^(n+1) times the integral of
+    p^w (1-p)^(n-w) over (1/2, 1]. It is computed in logarithms and neither over- nor underflows, for a million pairs
+    and more.
 
     Raises:
         ValueError: unless 0 <= wins <= pairs.
@@ -31,8 +32,8 @@ def log_evalue(wins: int, pairs: int) -> float:
         # P[Beta(w+1, l+1) > 1/2] = P[Beta(l+1, w+1) < 1/2], here more than 1/2, so that its logarithm is harmless.
         tail = float(betainc(losses + 1, wins + 1, 0.5))
         return (pairs + 1) * math.log(2) + float(betaln(wins + 1, losses + 1)) + math.log(tail)
-    # Below one half that probability underflows. Integration by parts gives e(w, l) = (1 + w * e(w-1, l+1)) / (l+1), a sum of
-    # positive terms that fall like exp(-2 k^2 / n): after 5 sqrt(n) of them nothing is left to add.
+    # Here that probability would underflow. Integration by parts gives e(w, l) = (1 + w * e(w-1, l+1)) / (l+1), a sum
+    # of positive terms that fall like exp(-2 k^2 / n): after 5 sqrt(n) of them nothing is left to add.
     k = np.arange(min(wins, 5 * math.isqrt(pairs) + 5))
     terms = np.cumprod((wins - k) / (losses + 2 + k))
     return math.log1p(float(terms.sum())) - math.log(losses + 1)
@@ -67,10 +68,11 @@ def wins_needed(pairs: int, alpha: float) -> int | None:
 
 
 def told_bounds(ratios: Sequence[float], alpha: float) -> tuple[float, float]:
-    """Return what `ratios` prove about their median at level `alpha` a side: it is at least the first, at most the second.
+    """Return what `ratios` prove about their median: with error `alpha` a side, it lies between these two.
 
-    These are the bets turned round: every limit a bet would have won against. They hold however long one looked, which the
-    plain interval of `median_interval` does not, and are wider for it: (0, inf) where there are too few pairs to prove anything.
+    These are the bets turned round: every limit that a bet would have won against. They hold however long one looked,
+    which the plain interval of `median_interval` does not, and are wider for it; (0, inf) where there are too few pairs
+    to prove anything.
     """
     needed = wins_needed(len(ratios), alpha) if ratios else None
     if needed is None:
@@ -84,7 +86,8 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
 
     The interval runs from the k-th smallest to the k-th largest value, with the greatest k whose coverage is at least
     `confidence`. Where there are too few values for any, it is the least and the greatest, and `coverage` is what these
-    really cover, 1 - 2^(1-n). It takes the values as independent and their number as fixed: it describes, and judges nothing.
+    really cover, 1 - 2^(1-n). It takes the values as independent and their number as fixed: it describes, and
+    judges nothing.
 
     Raises:
         ValueError: for no values.

@@ -4,15 +4,21 @@ from dataclasses import dataclass
 
 from benchmarks.gate.duel import Duel, Question
 
-# A saved ratio comes from another day: caches, kernel and neighbours move the two sides of a duel differently, and this is
-# the room they get. Slowdowns of a few per cent are for comparing revisions in one run, never for this.
+# A saved ratio comes from another day: kernel, caches and neighbours move the two sides of a duel differently, and this
+# is the room they get. Slowdowns of a few per cent are for comparing revisions in one run, never for this.
 SAVED_TOLERANCE = 0.25
 
 
 def questions(floor: float | None, saved: Duel | None) -> list[Question]:
-    """Return what to ask: is the ratio above `floor`, and is it still what the saved duel found, or even better?"""
+    """Return what to ask: is the ratio above `floor`, and is it still what the saved duel found, or even better?
+
+    Raises:
+        ValueError: for a floor that is not a positive number, which anything would hold.
+    """
     asked = []
     if floor is not None:
+        if not floor > 0:
+            raise ValueError(f"a floor is a ratio above 0, not {floor}")
         asked.append(Question("floor", above=floor, below=floor))
     if saved is not None:
         low, high = saved.interval[0] * (1 - SAVED_TOLERANCE), saved.interval[1] * (1 + SAVED_TOLERANCE)
@@ -49,22 +55,23 @@ class Judged:
         complaints = []
         if self.floor_verdict == "broken":
             complaints.append(
-                f"the floor is {number(self.floor)} times. Either something made the candidate slower (or the reference faster), "
-                "or the floor claims more than this machine gives: then lower it, and note the ratio, machine and date beside it."
+                f"the floor is {number(self.floor)} times. Find what made the candidate slower or the reference faster; "
+                "if the floor claims more than this machine gives, lower it and note ratio, machine and date beside it."
             )
         if self.floor_verdict == "unproven":
             complaints.append(
-                f"the floor of {number(self.floor)} times is neither proven nor disproved in {self.duel.seconds:.1f} s; "
-                f"{bounds(self.duel)}. Give it longer (--budget SECONDS), a quieter machine, or a floor further from the ratio."
+                f"the floor of {number(self.floor)} times is neither proven nor disproved: in "
+                f"{self.duel.seconds:.1f} s {bounds(self.duel)}. Give it longer (--budget SECONDS), give it a quieter "
+                "machine, or set the floor further below the ratio."
             )
-        if self.saved_verdict == "slower":
-            low, high = (0.0, 0.0) if self.saved is None else self.saved.interval
+        if self.saved and self.saved_verdict == "slower":
+            low, high = self.saved.interval
             complaints.append(
-                f"the saved run {self.run} has {number(self.saved and self.saved.ratio)} times ({number(low)} to {number(high)}), and this "
-                f"is proven below {number(low * (1 - SAVED_TOLERANCE))}, {SAVED_TOLERANCE:.0%} under it. Find what made it slower; "
-                "if the change is meant, save a new run (make baseline) and commit it with the reason."
+                f"the saved run {self.run} has {number(self.saved.ratio)} times ({number(low)} to {number(high)}), and "
+                f"less than {number(low * (1 - SAVED_TOLERANCE))}, {SAVED_TOLERANCE:.0%} below that, is proven. Find what "
+                "made it slower; if that is meant, save a new run (make baseline) and commit it with the reason."
             )
-        return f"{self.duel.name}: {in_words(self.duel)}; " + " Also, ".join(complaints) if complaints else None
+        return f"{self.duel.name}: {in_words(self.duel)}; {' Also, '.join(complaints)}" if complaints else None
 
 
 def in_words(duel: Duel) -> str:
@@ -81,11 +88,9 @@ def in_words(duel: Duel) -> str:
 
 
 def bounds(duel: Duel) -> str:
-    """Return what the pairs do prove about the ratio, whatever was asked: the least difference that could be told."""
+    """Return what the pairs do prove about the ratio, whatever was asked: nothing finer could have been told."""
     low, high = duel.told
-    return f"{duel.pairs} pairs tell that the ratio is at least {number(low)}" + (
-        f" and at most {number(high)}" if high is not None else ""
-    )
+    return f"{duel.pairs} pairs tell a ratio between {number(low)} and {number(high)} and nothing finer"
 
 
 def number(value: float | None) -> str:

@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# Those for which numpy, torch or numba choose other code. The rest of a processor's flags changes from kernel to kernel.
+# Those for which numpy, torch or numba choose other code. Other flags come and go with the kernel's version.
 INSTRUCTION_SETS = (
     "avx2",
     "avx512f",
@@ -87,6 +87,7 @@ def summary(description: dict[str, Any]) -> str:
 
 
 def in_short(value: Any) -> str:
+    """Return one entry of a description as a word or a few."""
     if isinstance(value, list):
         return " ".join(map(str, value)) or "none"
     return "unknown" if value is None else str(value)

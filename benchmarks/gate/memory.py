@@ -4,14 +4,13 @@ import contextlib
 import gc
 import multiprocessing
 import pickle
+import platform
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -34,16 +33,18 @@ def peak_memory(
 ) -> int:
     """Return by how many bytes `function(*args)` raises the peak memory of a fresh process.
 
-    The peak is the kernel's own high-water mark of resident memory (VmHWM; peak_wset on Windows), read before and after. Not
-    ru_maxrss: a child process inherits that from its parent. What processes started by the function use on top of what they
-    had when first seen is added, looked at every 20 ms: one that lives shorter than that may be missed.
-    Differences under a few MiB mean nothing: allocators and interpreters keep a stock, and the kernel counts in batches.
+    The peak is the kernel's own high-water mark of resident memory (VmHWM; peak_wset on Windows), before and after. Not
+    ru_maxrss: a child process inherits that from its parent. Processes the function starts are looked at every 20 ms,
+    and what those alive at one time have grown by since each was first seen is added, at its most; so the sum is an
+    upper estimate, and a process that lives shorter than 20 ms may be missed. Differences under a few MiB mean
+    nothing: allocators and the interpreter keep a stock, and the kernel counts pages in batches.
 
     Args:
         function: at module level, so that it can be pickled.
-        args: pickled too, and there before the first reading: what is built inside the function counts, these do not.
-        prepare: run before the first reading, for imports and compilation on a tiny input. What it frees again counts neither
-            for nor against the function on Linux where the mark can be reset; elsewhere growth below it goes unseen.
+        args: pickled too, and there before the first reading: they do not count, what the function builds does.
+        prepare: run before the first reading, for imports and for compilation on a tiny input. Keep it small: memory
+            it frees may be used again unseen, and where the mark cannot be reset (Linux can), so may all up to its own
+            peak.
         timeout: seconds until the process is killed.
 
     Raises:
@@ -75,14 +76,14 @@ def read_peak(process: psutil.Process) -> int:
         UnmeasurableError: where the system has no such reading.
         psutil.Error, OSError: where the process is gone.
     """
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
         return 0  # a zombie has no memory left to speak of
     peak = getattr(process.memory_info(), "peak_wset", None)
     if peak is None:
-        raise UnmeasurableError(f"{sys.platform} does not tell a process's peak memory")
+        raise UnmeasurableError(f"{platform.system()} does not tell a process's peak memory")
     return int(peak)
 
 
@@ -115,7 +116,7 @@ def _follow(process: multiprocessing.process.BaseProcess, pipe: Connection, dead
             most = max(most, _children_growth(process.pid, first))
         try:
             kind, value = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             process.join()
             raise PeakMemoryError(f"the process ended early: {_cause(process.exitcode)}") from None
         if kind == "error":

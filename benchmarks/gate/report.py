@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from benchmarks.gate.judge import Judged, number
+from benchmarks.gate.judge import Judged, bounds, number
 
 MIB = 1024 * 1024
 DUEL_COLUMNS = ("duel", "verdict", "times faster", "interval", "floor", "pairs", "seconds", "saved")
@@ -73,7 +73,11 @@ class Report:
             yield [MEMORY_COLUMNS, *map(_memory_row, self.memory)]
 
     def _sentences(self) -> Iterator[str]:
-        yield from (f"{judged.duel.name}: {judged.duel.note}" for judged in self.duels if judged.duel.note)
+        for judged in self.duels:
+            if judged.duel.note:
+                yield f"{judged.duel.name}: {judged.duel.note}"
+            if judged.floor_verdict == "unproven" or judged.saved_verdict == "inconclusive":
+                yield f"{judged.duel.name}: {bounds(judged.duel)}"
         if self.unmeasured:
             yield f"measuring is off: {len(self.unmeasured)} duels ran each side once, and nothing is judged"
         yield from self.notes
@@ -94,8 +98,7 @@ def _counts(title: str, counter: Counter[str]) -> list[str]:
 
 def _duel_row(judged: Judged) -> tuple[str, ...]:
     duel, floor = judged.duel, judged.floor_verdict
-    # A broken floor outweighs anything the saved run says.
-    verdicts = [verdict for verdict in ((floor and f"floor {floor}"), judged.saved_verdict) if verdict]
+    verdicts = [verdict for verdict in (floor and f"floor {floor}", judged.saved_verdict) if verdict]
     low, high = duel.interval
     return (
         duel.name,

@@ -1,0 +1,106 @@
+"""What one pytest session knows: its settings, the saved runs it is judged by, and its report."""
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from pytest_benchmark.utils import get_machine_id, load_storage
+
+from benchmarks.gate import machine, saved
+from benchmarks.gate.duel import Duel
+from benchmarks.gate.report import Report
+
+
+@dataclass
+class Gate:
+    """One session's settings and findings."""
+
+    alpha: float
+    budget: float
+    seed: int
+    machine: dict[str, Any] = field(default_factory=machine.describe)
+    runs: list[saved.Run] = field(default_factory=list)
+    report: Report = field(default_factory=Report)
+    duels: int = 1
+    peaks: dict[bytes, int] = field(default_factory=dict)
+
+    def saved_duel(self, test: str) -> tuple[Duel | None, str]:
+        """Return a test's duel in the last run that has it, and the name of that run."""
+        found = [(run.duels[test], run.name) for run in self.runs if test in run.duels]
+        return found[-1] if found else (None, "")
+
+
+GATE = pytest.StashKey[Gate]()
+
+
+def open_gate(config: pytest.Config) -> Gate:
+    """Return the session's settings from its options.
+
+    Raises:
+        UsageError: for an option that makes no sense.
+    """
+    alpha, budget, seed = (config.getoption(name) for name in ("alpha", "budget", "duel_seed"))
+    if not 0 < alpha < 1:
+        raise pytest.UsageError(f"--alpha is a probability between 0 and 1, not {alpha}")
+    if not budget >= 0:
+        raise pytest.UsageError(f"--budget is a number of seconds, not {budget}")
+    return Gate(alpha, budget, random.SystemRandom().getrandbits(32) if seed is None else seed)
+
+
+def anchor_storage(config: pytest.Config) -> None:
+    """Make a storage folder given in the configuration file relative to that file, wherever pytest was started."""
+    folder = config.option.benchmark_storage.removeprefix("file://")
+    given = any(str(argument).startswith("--benchmark-storage") for argument in config.invocation_params.args)
+    if "://" not in folder and not given:
+        config.option.benchmark_storage = f"file://{config.rootpath / folder}"
+
+
+def choose_runs(config: pytest.Config, gate: Gate) -> None:
+    """Read the runs that --benchmark-compare is about, and have the gate judge by those of a like machine.
+
+    A bare --benchmark-compare is about the last run of a like machine, and where there is none, as in pytest-benchmark,
+    about the last; the choice is handed on to pytest-benchmark, so that its table compares with the same.
+
+    Raises:
+        SavedRunError: for a run that was named and is not there, is damaged, or, with --same-machine, is of another
+            machine; and where none is there at all while an option needs one.
+    """
+    option = config.option
+    paths = _paths(option.benchmark_storage, option.benchmark_compare)
+    if not paths:
+        message = f"there is no saved run in {option.benchmark_storage} (make baseline saves one)"
+        if option.benchmark_compare is not True:
+            # --benchmark-compare takes the next word for itself, and that may have been meant as a path.
+            message = f"no saved run matches {option.benchmark_compare!r} in {option.benchmark_storage}"
+        if option.benchmark_compare is not True or option.same_machine or option.benchmark_compare_fail:
+            raise saved.SavedRunError(message)
+        gate.report.notes.append(f"{message}: floors only")
+        option.benchmark_compare = []  # or pytest-benchmark warns, and a warning at this stage ends in a traceback
+        return
+    if option.benchmark_compare is True:
+        runs = [saved.newest(paths, gate.machine)]
+        option.benchmark_compare = str(runs[0].path)
+    else:
+        runs = [saved.read(path) for path in paths]
+    for run in runs:
+        unlike = "; ".join(machine.differences(gate.machine, run.machine))
+        if not unlike:
+            gate.runs.append(run)
+            gate.report.notes.append(f"compared with the saved run {run.name}, of a like machine")
+        elif option.same_machine:
+            raise saved.SavedRunError(f"the saved run {run.path} is of another machine: {unlike}")
+        else:
+            gate.report.notes.append(f"the saved run {run.name} is of another machine ({unlike}): floors only")
+
+
+def _paths(location: str, wanted: str | bool) -> list[Any]:
+    """Return the files pytest-benchmark would consider, in its order: the last is the newest."""
+    # Its functions carry no types. The storage logs nothing when it is only asked for names.
+    storage = load_storage(location, logger=None, default_machine_id=get_machine_id(), netrc="")  # type: ignore[no-untyped-call]
+    if not hasattr(storage, "query"):
+        raise saved.SavedRunError(f"duels are read from saved files only, and {location} is something else")
+    try:
+        return list(storage.query("[0-9][0-9][0-9][0-9]_" if wanted is True else wanted))
+    except ValueError as error:
+        raise saved.SavedRunError(str(error)) from error
