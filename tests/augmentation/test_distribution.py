@@ -1,0 +1,135 @@
+"""The distribution of every variant is the baseline's; and these tests see it when it is not.
+
+Family-wise error 1e-3 by Bonferroni over every case, statistic and variant; seeds are fixed.
+"""
+
+import functools
+import random
+
+import numpy as np
+import pytest
+
+from impl.augmentation import VARIANTS, Config, Tokenizer, baseline, batches, numpy_vectorised
+from impl.augmentation.vocabulary import clean
+from tests.augmentation.distribution import STATISTICS, Sample, differences
+
+TEXT = "01:ccInterview-02:ccInterview-03:ccInterview-04:ccInterview"
+WORDS = "The quick brown fox, jumps over the lazy dog (twice)!"
+
+# Each: the text, max_modifications and max_letter_count.
+CASES = {
+    "one word": (TEXT, 10, 64),
+    # The budget never ends an edit here, so the number of edits shows the probability of a change.
+    "no limit": (TEXT, 200, 64),
+    "many words": (WORDS, 5, 64),
+    "four words": ("ab cd ef gh", 3, 16),
+    "repeated words": ("go go go stop go", 4, 20),
+    "one change": ("ab cd ef", 0, 12),
+    "one character": ("a", 3, 4),
+    "two characters": ("ab", 4, 4),
+    "empty": ("", 10, 8),
+    "eszett": ("Straße & ẞtadt", 3, 24),
+    "longer than the row": (WORDS, 10, 24),
+    "much longer than the row": (f"{TEXT} {WORDS}", 10, 32),
+}
+REFERENCE_ROWS = 40_000
+FAST_ROWS = 200_000
+# The pools run the baseline's own edits, as slowly; what is theirs is how batches are seeded and put together.
+POOLS = ("process_pool", "multiprocessing_pool")
+POOL_ROWS = 40_000
+POOL_CASES = ("one word", "four words", "two characters", "empty", "eszett")
+
+CANDIDATES = [name for name in VARIANTS if name not in {"baseline", "exact"}]
+PAIRS = [(name, case) for name in CANDIDATES for case in (POOL_CASES if name in POOLS else CASES)]
+ALPHA = 1e-3 / (len(PAIRS) * len(STATISTICS))
+
+
+def plain(case, rows, seed, max_modifications=None):
+    """Sample the baseline, with an emptied text taken as finished, which the baseline refuses."""
+    text, budget, letters = CASES[case]
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - misspell draws from NumPy's global legacy generator
+    budget = budget if max_modifications is None else max_modifications
+    texts = [batches.misspell_or_empty(clean(text), budget) for _ in range(rows)]
+    labels = np.array([random.randint(0, 1) for _ in range(rows)], dtype=np.uint8)
+    return Sample(Tokenizer(letters).encode_batch(texts), labels)
+
+
+@functools.cache
+def reference(case):
+    return plain(case, REFERENCE_ROWS, seed=1)
+
+
+def build(variant, case, rows, seed, max_modifications=None):
+    text, budget, letters = CASES[case]
+    budget = budget if max_modifications is None else max_modifications
+    config = Config(rows, max_modifications=budget, max_letter_count=letters, workers=2)
+    dataset = VARIANTS[variant](text, config, seed)
+    return Sample(np.asarray(dataset.tokens), np.asarray(dataset.labels))
+
+
+@pytest.mark.parametrize(("variant", "case"), PAIRS)
+def test_same_distribution(variant, case):
+    candidate = build(variant, case, POOL_ROWS if variant in POOLS else FAST_ROWS, seed=2)
+    found = {name: p for name, p in differences(CASES[case][0], reference(case), candidate).items() if p < ALPHA}
+    assert not found, f"{variant} differs from the baseline on {case!r} (alpha {ALPHA:.1e}): {found}"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_baseline_agrees_with_itself(case):
+    """The p-values are right where nothing differs: none is far smaller than that many draws would give."""
+    sample, half = reference(case), REFERENCE_ROWS // 2
+    halves = [Sample(sample.tokens[part], sample.labels[part]) for part in (slice(half), slice(half, None))]
+    assert min(differences(CASES[case][0], *halves).values()) > 1e-3 / (len(CASES) * len(STATISTICS))
+
+
+# What is wrong, and the cases in each of which it has to be seen.
+FAULTS = {
+    "budget exclusive": ("one word", "many words", "four words", "longer than the row"),
+    "p = 0.19": ("one word", "no limit"),
+    "letter missing": ("one word", "eszett", "two characters"),
+    "capital missing": ("one word", "many words", "two characters"),
+    "shuffle for nothing": ("four words",),
+    "labels biased": ("empty",),
+}
+MISSING = {"letter missing": "k", "capital missing": "K"}
+SEEN_IN = [(fault, case) for fault, cases in FAULTS.items() for case in cases]
+
+
+def budget_of(fault, case):
+    """An exclusive budget is an inclusive one that is less by one, whatever the variant."""
+    return CASES[case][1] - (fault == "budget exclusive")
+
+
+def break_baseline(fault, case, monkeypatch):
+    if fault == "p = 0.19":
+        monkeypatch.setattr(baseline, "CHANGE_PROBABILITY", 0.19)
+    if fault in MISSING:
+        monkeypatch.setattr(baseline, "LETTERS", baseline.LETTERS.replace(MISSING[fault], ""))
+    if fault == "shuffle for nothing":
+        shuffle = baseline.shuffle_words
+        monkeypatch.setattr(baseline, "shuffle_words", lambda text, used, most: (shuffle(text, used, most)[0], used))
+    return plain(case, REFERENCE_ROWS, seed=2, max_modifications=budget_of(fault, case))
+
+
+def break_numpy(fault, case, monkeypatch):
+    if fault in MISSING:
+        letters = numpy_vectorised.LETTERS
+        monkeypatch.setattr(numpy_vectorised, "LETTERS", letters[letters != Tokenizer(2).vocab[MISSING[fault]]])
+    return build("numpy_vectorised", case, FAST_ROWS, seed=2, max_modifications=budget_of(fault, case))
+
+
+# How each variant is made wrong on purpose, and what cannot be: NumPy's probability is a count of equally likely
+# outcomes and no number to turn. A variant joins by one line here and one function like the two above.
+BREAKERS = {"baseline": (break_baseline, set()), "numpy_vectorised": (break_numpy, {"p = 0.19", "shuffle for nothing"})}
+BROKEN = [(name, *pair) for name, (_, cannot) in BREAKERS.items() for pair in SEEN_IN if pair[0] not in cannot]
+
+
+@pytest.mark.parametrize(("variant", "fault", "case"), BROKEN)
+def test_a_fault_is_seen(variant, fault, case, monkeypatch):
+    make, _ = BREAKERS[variant]
+    wrong = make(fault, case, monkeypatch)
+    if fault == "labels biased":
+        wrong.labels[::10] = 1
+    smallest = min(differences(CASES[case][0], reference(case), wrong).values())
+    assert smallest < ALPHA, f"{variant} with {fault} passes on {case!r}"
