@@ -55,8 +55,8 @@ class Judged:
         complaints = []
         if self.floor_verdict == "broken":
             complaints.append(
-                f"the floor is {number(self.floor)} times. Find what made the candidate slower or the reference faster; "
-                "if the floor claims more than this machine gives, lower it and note ratio, machine and date beside it."
+                f"the floor is {number(self.floor)} times. Find what made the candidate slower or the reference "
+                "faster; if it claims more than this machine gives, lower it, and note ratio, machine and date beside it."
             )
         if self.floor_verdict == "unproven":
             complaints.append(
@@ -68,8 +68,8 @@ class Judged:
             low, high = self.saved.interval
             complaints.append(
                 f"the saved run {self.run} has {number(self.saved.ratio)} times ({number(low)} to {number(high)}), and "
-                f"less than {number(low * (1 - SAVED_TOLERANCE))}, {SAVED_TOLERANCE:.0%} below that, is proven. Find what "
-                "made it slower; if that is meant, save a new run (make baseline) and commit it with the reason."
+                f"less than {number(low * (1 - SAVED_TOLERANCE))}, {SAVED_TOLERANCE:.0%} below that, is proven. Find "
+                "what made it slower; if that is meant, save a new run (make baseline) and commit it with the reason."
             )
         return f"{self.duel.name}: {in_words(self.duel)}; {' Also, '.join(complaints)}" if complaints else None
 

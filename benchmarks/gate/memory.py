@@ -63,9 +63,11 @@ def peak_memory(
     try:
         return _follow(process, ours, time.monotonic() + timeout)
     except TimeoutError:
+        _kill(process)
         raise PeakMemoryError(f"{_name(function)} did not finish within {timeout:g} s") from None
     finally:
-        _end(process)
+        process.join(5)  # it has reported, or is dead; threads it left behind must not keep it
+        _kill(process)
         ours.close()
 
 
@@ -138,9 +140,8 @@ def _children_growth(pid: int | None, first: dict[int, int]) -> int:
     return total
 
 
-def _end(process: multiprocessing.process.BaseProcess) -> None:
-    """Let a process that has reported finish; kill one that does not, with everything it started."""
-    process.join(5)
+def _kill(process: multiprocessing.process.BaseProcess) -> None:
+    """End a process that is still alive, with everything it started."""
     if process.is_alive():
         with contextlib.suppress(psutil.Error):
             for child in psutil.Process(process.pid).children(recursive=True):

@@ -1,0 +1,167 @@
+"""Duels, on a clock that says what it is told: pairs, orders, answers, checks."""
+
+import gc
+import itertools
+import json
+import math
+
+import pytest
+
+from benchmarks.gate import duel
+from benchmarks.gate.duel import Duel, Question, fight
+from benchmarks.gate.evalue import straight_wins
+
+ALPHA = 0.001
+
+
+class Work:
+    """A callable that claims to take the given seconds, one after the other and over again."""
+
+    def __init__(self, *seconds, result=None, log=None):
+        self.seconds = itertools.cycle(seconds)
+        self.result, self.log = result, log
+        self.calls = 0
+
+    def __call__(self):
+        self.calls += 1
+        return self.result
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    def time_batch(work, iterations):
+        if work.log is not None:
+            work.log.append((work, gc.isenabled()))
+        result = [work() for _ in range(iterations)][-1]
+        return next(work.seconds) * iterations, result
+
+    monkeypatch.setattr(duel, "time_batch", time_batch)
+    monkeypatch.setattr(duel, "calibrate", lambda *_: (2, ""))
+
+
+def run(reference, candidate, *questions, budget=0.0, seed=1, check=None):
+    return fight("toy", reference, candidate, questions, alpha=ALPHA, budget=budget, seed=seed, check=check)
+
+
+def test_a_floor_below_the_ratio_is_proven_with_the_fewest_pairs():
+    found = run(Work(1.0), Work(0.2), Question("floor", 4, 4))
+    assert found.answer("floor") == "above"
+    assert found.pairs == straight_wins(ALPHA / 2) == found.answers["floor"].wins_above
+    assert found.answers["floor"].log_e_above >= math.log(2 / ALPHA)
+    assert (found.ratio, found.reference, found.candidate) == (pytest.approx(5), 1.0, 0.2)
+    assert found.interval == (pytest.approx(5), pytest.approx(5))
+    assert found.coverage >= 0.95
+
+
+def test_a_floor_above_the_ratio_is_disproved():
+    assert run(Work(1.0), Work(0.2), Question("floor", 6, 6)).answer("floor") == "below"
+
+
+def test_a_tie_wins_neither_bet():
+    found = run(Work(1.0), Work(0.5), Question("floor", 2, 2))
+    assert found.answer("floor") == "open"
+    assert (found.answers["floor"].wins_above, found.answers["floor"].wins_below) == (0, 0)
+
+
+def test_the_budget_ends_what_stays_open_but_not_before_the_least_number_of_pairs():
+    found = run(Work(1.0, 3.0), Work(1.0), Question("floor", 2, 2), budget=0)
+    assert found.answer("floor") == "open"
+    assert found.pairs == straight_wins(ALPHA / 2)
+    assert found.told == (1.0, 3.0)
+    longer = run(Work(1.0, 3.0), Work(1.0), Question("floor", 2, 2), budget=0.05)
+    assert longer.pairs > found.pairs
+    assert 0.05 <= longer.seconds < 1
+
+
+def test_questions_share_alpha():
+    one = run(Work(1.0), Work(0.2), Question("floor", 4, 4))
+    two = run(Work(1.0), Work(0.2), Question("floor", 4, 4), Question("saved", 3, 3))
+    assert two.pairs == straight_wins(ALPHA / 4) > one.pairs
+    assert two.answer("saved") == "above"
+
+
+def test_every_needed_question_is_waited_for_and_no_other():
+    ratios = Work(3.0, 3.0, 3.0, 1.0), Work(1.0)
+    needed = run(*ratios, Question("easy", 0.5, 0.5), Question("hard", 2, 2), budget=5)
+    assert needed.answer("hard") == "above"
+    optional = run(*ratios, Question("easy", 0.5, 0.5), Question("hard", 2, 2, needed=False), budget=5)
+    assert optional.answer("hard") == "open"
+    assert optional.pairs < needed.pairs
+
+
+def test_a_question_with_room_between_its_bets():
+    # As for two revisions: "more than 3 % slower" and "more than 1 % slower" are told apart.
+    revision = Question("revision", above=1 / 1.03, below=1 / 1.01)
+    assert run(Work(1.0), Work(1.0), revision).answer("revision") == "above"
+    assert run(Work(1.0), Work(1.05), revision).answer("revision") == "below"
+
+
+def test_without_questions_there_is_still_an_estimate():
+    found = run(Work(1.0), Work(0.5))
+    assert (found.ratio, found.answers, found.answer("floor")) == (2.0, {}, None)
+
+
+def test_the_seed_decides_the_order_and_both_orders_happen():
+    def orders(seed):
+        log = []
+        reference, candidate = Work(1.0, log=log), Work(0.2, log=log)
+        run(reference, candidate, Question("floor", 4, 4), seed=seed)
+        assert not any(collecting for _, collecting in log)
+        pairs = list(zip(log[::2], log[1::2], strict=True))
+        assert all({first[0], second[0]} == {reference, candidate} for first, second in pairs)
+        return [first[0] is reference for first, _ in pairs]
+
+    assert orders(1) == orders(1) != orders(2)
+    assert {True, False} == set(orders(1))
+
+
+def test_results_are_checked_before_anything_is_measured_and_after_every_pair():
+    seen = []
+    found = run(Work(1.0, result="a"), Work(0.2, result="b"), check=lambda *results: seen.append(results))
+    assert seen == [("a", "b")] * (found.pairs + 1)
+
+
+def test_a_wrong_result_ends_the_duel_before_it_is_measured():
+    def check(reference, candidate):
+        assert reference == candidate
+
+    log = []
+    with pytest.raises(AssertionError):
+        run(Work(1.0, result=1, log=log), Work(0.2, result=2, log=log), check=check)
+    assert not log
+
+
+def test_a_result_that_goes_wrong_later_is_seen_too():
+    candidate = Work(0.2, result=1)
+
+    def check(reference, result):
+        assert result == reference
+        candidate.result = 1 if candidate.calls < 9 else 2
+
+    with pytest.raises(AssertionError):
+        run(Work(1.0, result=1), candidate, check=check)
+    assert gc.isenabled()
+
+
+def test_an_exception_of_either_side_comes_through():
+    with pytest.raises(ZeroDivisionError):
+        run(Work(1.0), lambda: 1 / 0)
+
+
+def test_saved_as_json_and_read_again():
+    found = run(Work(1.0), Work(0.2), Question("floor", 4, 4), Question("saved", 9, 9, needed=False))
+    text = json.dumps(found.to_dict(), allow_nan=False)
+    again = Duel.from_dict(json.loads(text))
+    assert again.to_dict() == found.to_dict()
+    assert again.answers == found.answers
+    assert not again.candidate_batches
+    assert len(found.candidate_batches) == found.pairs
+    assert "candidate_batches" not in text
+
+
+@pytest.mark.parametrize("damage", [{"answers": None}, {"interval": [1]}, {"told": ["x", 1]}, {"ratio": ...}])
+def test_something_else_is_refused(damage):
+    saved = {**run(Work(1.0), Work(0.2)).to_dict(), **damage}
+    saved = {key: value for key, value in saved.items() if value is not ...}
+    with pytest.raises((KeyError, TypeError, ValueError, AttributeError, IndexError)):
+        Duel.from_dict(saved)

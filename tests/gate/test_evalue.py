@@ -1,0 +1,154 @@
+"""The bets are what they claim: exact, never out of range, and wrong no more often than alpha."""
+
+import math
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.gate.evalue import log_evalue, median_interval, straight_wins, told_bounds, wins_needed
+
+
+def exact(wins, pairs):
+    """2^(n+1) times the integral of p^w (1-p)^l over (1/2, 1], by expanding (1-p)^l."""
+    losses = pairs - wins
+    terms = (
+        Fraction((-1) ** k * math.comb(losses, k), wins + k + 1) * (1 - Fraction(1, 2 ** (wins + k + 1)))
+        for k in range(losses + 1)
+    )
+    return 2 ** (pairs + 1) * sum(terms)
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 2, 3, 8, 21, 40])
+def test_equals_the_exact_integral(pairs):
+    for wins in range(pairs + 1):
+        assert math.exp(log_evalue(wins, pairs)) == pytest.approx(float(exact(wins, pairs)), rel=1e-11)
+
+
+@given(st.data())
+def test_a_fair_coin_leaves_the_expected_wealth_as_it_is(data):
+    # With e(0, 0) = 1 this makes it a martingale, all that Ville's inequality asks for; at a million pairs too.
+    pairs = data.draw(st.integers(0, 1_000_000))
+    wins = data.draw(st.integers(0, pairs) | st.integers(pairs // 2, min(pairs, pairs // 2 + 9)))
+    after = np.logaddexp(log_evalue(wins + 1, pairs + 1), log_evalue(wins, pairs + 1)) - math.log(2)
+    assert log_evalue(wins, pairs) == pytest.approx(after, rel=1e-12, abs=1e-7)
+
+
+@pytest.mark.parametrize("pairs", [10**6, 10**6 + 1])
+def test_stays_finite_at_a_million_pairs(pairs):
+    for wins in (0, 1, pairs // 4, pairs // 2 - 1, pairs // 2, pairs // 2 + 1, pairs - 1, pairs):
+        assert math.isfinite(log_evalue(wins, pairs))
+    assert log_evalue(0, pairs) == pytest.approx(-math.log(pairs + 1))
+    assert log_evalue(pairs, pairs) == pytest.approx((pairs + 1) * math.log(2) - math.log(pairs + 1))
+
+
+@pytest.mark.parametrize(("wins", "pairs"), [(-1, 3), (4, 3), (1, 0)])
+def test_impossible_counts_are_refused(wins, pairs):
+    with pytest.raises(ValueError, match="wins in"):
+        log_evalue(wins, pairs)
+
+
+def test_straight_wins_are_the_fewest_pairs_that_decide():
+    for alpha in (0.05, 0.001, 1e-5, 1e-9):
+        least = straight_wins(alpha)
+        assert exact(least, least) >= 1 / alpha
+        assert exact(least - 1, least - 1) < 1 / alpha
+        assert wins_needed(least, alpha) == least
+        assert wins_needed(least - 1, alpha) is None
+
+
+@pytest.mark.parametrize("alpha", [0, 1, -1, math.nan])
+def test_alpha_is_a_probability(alpha):
+    with pytest.raises(ValueError, match="alpha"):
+        straight_wins(alpha)
+
+
+def false_alarms(bounds, duels=100_000, seed=20_240_229):
+    """The share of simulated fair-coin duels that at any pair had as many wins as `bounds` says suffice."""
+    generator, alarms = np.random.default_rng(seed), 0
+    for _ in range(10):
+        coins = generator.integers(0, 2, (duels // 10, len(bounds)), dtype=np.int8)
+        alarms += int((np.cumsum(coins, axis=1, dtype=np.int16) >= bounds).any(axis=1).sum())
+    return alarms / duels
+
+
+NEVER = 30_000  # more wins than there are pairs
+
+
+def test_false_alarms_stay_below_alpha_however_often_one_looks():
+    alpha, pairs = 0.01, 400
+    bounds = np.array([wins_needed(n, alpha) or NEVER for n in range(1, pairs + 1)], dtype=np.int16)
+    share = false_alarms(bounds)
+    margin = 4 * math.sqrt(alpha * (1 - alpha) / 100_000)
+    assert share <= alpha + margin
+    assert share >= alpha / 10, "so conservative that it could hardly tell anything"
+
+
+def test_the_simulation_catches_a_test_that_must_not_be_looked_at_twice():
+    # The ordinary binomial test is right at any one number of pairs, and wrong if it may stop at the first that suits.
+    alpha, pairs = 0.01, 400
+    bounds = []
+    for n in range(1, pairs + 1):
+        upper = np.cumsum([math.comb(n, w) / 2**n for w in range(n, -1, -1)])
+        enough = np.flatnonzero(upper <= alpha)
+        bounds.append(n - int(enough[-1]) if len(enough) else NEVER)
+    assert false_alarms(np.array(bounds, dtype=np.int16)) > 2 * alpha
+
+
+def test_bounds_are_the_limits_that_bets_would_have_won_against():
+    ratios = list(np.random.default_rng(1).lognormal(0, 0.1, 60))
+    alpha = 0.001
+    low, high = told_bounds(ratios, alpha)
+    assert low < np.median(ratios) < high
+
+    def won(limit, sign):
+        return log_evalue(sum(sign * r > sign * limit for r in ratios), len(ratios)) >= -math.log(alpha)
+
+    assert won(low * (1 - 1e-9), 1)
+    assert not won(low, 1)
+    assert won(high * (1 + 1e-9), -1)
+    assert not won(high, -1)
+
+
+def test_too_few_pairs_tell_nothing():
+    assert told_bounds([], 0.001) == (0.0, math.inf)
+    assert told_bounds([2.0] * 12, 0.001) == (0.0, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("count", "k", "coverage"),
+    # The usual table of distribution-free intervals for a median, at least 95 % from six values on.
+    [
+        (1, 1, 0.0),
+        (2, 1, 0.5),
+        (5, 1, 0.9375),
+        (6, 1, 0.96875),
+        (10, 2, 0.978516),
+        (20, 6, 0.958611),
+        (50, 18, 0.967160),
+    ],
+)
+def test_median_interval_is_the_tabled_one_and_its_coverage_honest(count, k, coverage):
+    values = list(range(1, count + 1))
+    assert median_interval(values[::-1]) == (k, count + 1 - k, pytest.approx(coverage, abs=1e-6))
+
+
+def test_median_interval_of_a_large_sample():
+    low, high, coverage = median_interval(range(1_000_001))
+    assert 0.95 <= coverage < 0.951
+    assert 500_000 - low == high - 500_000 == pytest.approx(980, abs=2)
+
+
+def test_median_interval_needs_values():
+    with pytest.raises(ValueError, match="no values"):
+        median_interval([])
+
+
+def test_every_sign_pattern_of_a_small_sample_confirms_the_coverage():
+    count, (low, high, coverage) = 7, median_interval(range(7))
+    # The median is above exactly `below` of the values, each side of it with probability 1/2.
+    inside = sum(low < sum(sides) <= high for sides in product((0, 1), repeat=count))
+    assert inside / 2**count == pytest.approx(coverage)
