@@ -118,7 +118,7 @@ class Duel:
         """Read what `to_dict` wrote; keys of a later version are passed over.
 
         Raises:
-            KeyError, TypeError, ValueError: where it is something else.
+            KeyError, IndexError, TypeError, ValueError, AttributeError: where it is something else.
         """
         known = {f.name for f in fields(cls)}
         values = {key: value for key, value in saved.items() if key in known}

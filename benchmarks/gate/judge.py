@@ -55,8 +55,8 @@ class Judged:
         complaints = []
         if self.floor_verdict == "broken":
             complaints.append(
-                f"the floor is {number(self.floor)} times. Find what made the candidate slower or the reference "
-                "faster; if it claims more than this machine gives, lower it, and note ratio, machine and date beside it."
+                f"the floor is {number(self.floor)} times. Find what made the candidate slower, or the reference "
+                "faster. A floor that claims too much for this machine is lowered, with ratio, machine and date noted."
             )
         if self.floor_verdict == "unproven":
             complaints.append(

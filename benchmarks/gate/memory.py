@@ -35,9 +35,9 @@ def peak_memory(
 
     The peak is the kernel's own high-water mark of resident memory (VmHWM; peak_wset on Windows), before and after. Not
     ru_maxrss: a child process inherits that from its parent. Processes the function starts are looked at every 20 ms,
-    and what those alive at one time have grown by since each was first seen is added, at its most; so the sum is an
-    upper estimate, and a process that lives shorter than 20 ms may be missed. Differences under a few MiB mean
-    nothing: allocators and the interpreter keep a stock, and the kernel counts pages in batches.
+    and what those alive at one time have grown by is added, at its most: the sum is an upper estimate, and a process
+    that lives shorter than 20 ms may be missed. Differences under a few MiB mean nothing: allocators and the
+    interpreter keep a stock, and the kernel counts pages in batches.
 
     Args:
         function: at module level, so that it can be pickled.
@@ -52,9 +52,8 @@ def peak_memory(
         UnmeasurableError: where the system has no such reading.
     """
     read_peak(psutil.Process())
-    work = pickle.dumps(
-        (function, args, prepare)
-    )  # here and not by multiprocessing, so that both ends can report errors
+    # Pickled here and not by multiprocessing, so that an error at either end is reported as one.
+    work = pickle.dumps((function, args, prepare))
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_measure, args=(theirs, work), daemon=False)
@@ -109,13 +108,13 @@ def _measure(pipe: Connection, work: bytes) -> None:
 
 def _follow(process: multiprocessing.process.BaseProcess, pipe: Connection, deadline: float) -> int:
     """Wait for the process's report, and watch its children meanwhile."""
-    first: dict[int, int] = {}
+    least: dict[int, int] = {}
     most = 0
     while True:
         while not pipe.poll(POLL):
             if time.monotonic() > deadline:
                 raise TimeoutError
-            most = max(most, _children_growth(process.pid, first))
+            most = max(most, _children_growth(process.pid, least))
         try:
             kind, value = pipe.recv()
         except (EOFError, ConnectionError):
@@ -125,18 +124,22 @@ def _follow(process: multiprocessing.process.BaseProcess, pipe: Connection, dead
             raise PeakMemoryError(f"in the measured process:\n{value}")
         if kind == "peak":
             return int(value) + most
-        first, most = {}, 0  # ready: what children grew by while preparing does not count
-        _children_growth(process.pid, first)
+        least, most = {}, 0  # ready: what children grew by while preparing does not count
+        _children_growth(process.pid, least)
 
 
-def _children_growth(pid: int | None, first: dict[int, int]) -> int:
-    """Return by how much the descendants alive now have grown since they were first seen."""
+def _children_growth(pid: int | None, least: dict[int, int]) -> int:
+    """Return by how much the descendants alive now have grown over the least peak each was seen with.
+
+    The least and not the first: a process seen between its fork and its exec still has its parent's.
+    """
     total = 0
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(pid).children(recursive=True):
             with contextlib.suppress(psutil.Error, OSError):
                 peak = read_peak(child)
-                total += peak - first.setdefault(child.pid, peak)
+                least[child.pid] = min(peak, least.get(child.pid, peak))
+                total += peak - least[child.pid]
     return total
 
 
