@@ -7,7 +7,8 @@ Two facts of the task are kept here as they are:
 - A text that has become empty raises IndexError at its next edit, because `random.choice` has no position to choose
   from. It takes a text of a few characters and a budget as large.
 
-Every other variant is checked against this one.
+Every other variant is checked against this one. It takes about 25 µs per row of the default text (AMD EPYC Turin
+(Zen 5), 2 cores, Python 3.11, 2026-11-23), nearly all of it in `misspell`.
 """
 
 import random
