@@ -79,11 +79,11 @@ class Report:
             if judged.floor_verdict == "unproven" or judged.saved_verdict == "inconclusive":
                 yield f"{judged.duel.name}: {bounds(judged.duel)}"
         if self.unmeasured:
-            yield f"measuring is off: {len(self.unmeasured)} duels ran each side once, and nothing is judged"
+            yield f"measuring is off: both sides ran once, and nothing is judged, in duels: {len(self.unmeasured)}"
         yield from self.notes
         floors = Counter(judged.floor_verdict for judged in self.duels if judged.floor_verdict)
         saved = Counter(judged.saved_verdict for judged in self.duels if judged.saved_verdict)
-        counted = [f"{len(self.duels)} duels", *_counts("floors", floors), *_counts("against the saved run", saved)]
+        counted = [f"duels: {len(self.duels)}", *_counts("floors", floors), *_counts("against the saved run", saved)]
         if self.memory:
             broken = sum(row.ratio > row.limit for row in self.memory)
             counted.append(f"ceilings: {len(self.memory) - broken} hold, {broken} broken")

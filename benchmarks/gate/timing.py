@@ -19,17 +19,21 @@ Work = Callable[[], Any]
 def undisturbed() -> Iterator[None]:
     """Switch garbage collection, tracing and profiling off within the block.
 
-    What runs on sys.monitoring stays on, as coverage does by default from Python 3.14: there is no way to pause it.
+    Two things stay on, as there is no way to pause them: what runs on sys.monitoring, as coverage does by default from
+    Python 3.14, and cProfile up to Python 3.11, whose profiler cannot be put back with sys.setprofile.
     """
     collecting, tracer, profiler = gc.isenabled(), sys.gettrace(), sys.getprofile()
+    pausable = callable(profiler)
     gc.disable()
     sys.settrace(None)
-    sys.setprofile(None)
+    if pausable:
+        sys.setprofile(None)
     try:
         yield
     finally:
         sys.settrace(tracer)
-        sys.setprofile(profiler)
+        if pausable:
+            sys.setprofile(profiler)
         if collecting:
             gc.enable()
 

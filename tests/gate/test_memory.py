@@ -2,6 +2,7 @@
 
 import operator
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pytest
 
 from benchmarks.gate import memory
 from benchmarks.gate.memory import PeakMemoryError, peak_memory
+
+pytestmark = pytest.mark.skipif(platform.system() == "Darwin", reason="macOS does not tell a process's peak memory")
 
 MIB = 1024 * 1024
 ROOM = 8  # MiB that allocators and the interpreter may add
@@ -76,7 +79,7 @@ def test_a_timeout_ends_the_process_and_its_children():
     start, code = time.monotonic(), f"import time; time.sleep({1_000_000 + os.getpid()})"
     with pytest.raises(PeakMemoryError, match=r"did not finish within 1\.5 s"):
         peak_memory(subprocess.run, [sys.executable, "-c", code], timeout=1.5)
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 5
     processes = psutil.process_iter(["cmdline", "status"])
     left = [p for p in processes if code in (p.info["cmdline"] or ()) and p.info["status"] != psutil.STATUS_ZOMBIE]
     assert not left

@@ -1,6 +1,7 @@
 """The plugin in small suites of its own: what is red, what is green, and what they say."""
 
 import json
+import platform
 
 import pytest
 
@@ -15,9 +16,7 @@ import time
 
 def work(seconds):
     def run():
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            pass
+        time.sleep(seconds)  # which a busy machine prolongs less than work
         return 7
     return run
 
@@ -31,7 +30,8 @@ def test_speedup(duel):
 
 
 @pytest.fixture
-def suite(pytester):
+def suite(pytester, monkeypatch):
+    monkeypatch.setattr("pytest_benchmark.plugin.get_cpu_info", dict)  # takes it a second, and is not ours
     pytester.makeini(INI)
 
     def write(reference=0.005, candidate=0.001, floor=2, check="same", more=""):
@@ -73,7 +73,7 @@ def test_a_floor_that_holds(pytester, suite):
             "*= duels =*",
             "duel*verdict*times faster*interval*floor*pairs*seconds*saved",
             "toy test_speedup *floor holds* to * 2 *-",
-            "1 duels; floors: 1 holds",
+            "duels: 1; floors: 1 holds",
             "*--duel-seed 1",
         ]
     )
@@ -125,7 +125,7 @@ def test_one_measurement_per_test(pytester, suite):
 
 
 def test_alpha_is_split_over_the_duels_that_run(pytester, suite):
-    suite(more="".join(f"\ndef test_more_{i}(duel):\n    pass\n" for i in range(40)))
+    suite(reference=0.02, more="".join(f"\ndef test_more_{i}(duel):\n    pass\n" for i in range(40)))
 
     def pairs(*options):
         pytester.runpytest_inprocess("--benchmark-json=out.json", "--duel-seed=1", *options)
@@ -144,7 +144,7 @@ def test_alpha_is_split_over_the_duels_that_run(pytester, suite):
 def test_measuring_off_runs_and_checks_but_judges_nothing(pytester, suite):
     suite(floor=30)
     result = run(pytester, "--benchmark-disable")
-    result.stdout.fnmatch_lines(["measuring is off: 1 duels ran each side once, and nothing is judged"])
+    result.stdout.fnmatch_lines(["measuring is off: *nothing is judged, in duels: 1"])
     suite(check="lambda reference, candidate: same(reference, 8)")
     run(pytester, "--benchmark-disable", failed=1)
 
@@ -157,7 +157,7 @@ def test_only_and_skip(pytester, suite):
 
 
 def test_the_candidate_is_in_the_table_and_the_saved_file(pytester, suite):
-    suite(reference=1e-4, candidate=1e-5)
+    suite(candidate=1e-5)
     result = run(pytester, "--benchmark-json=out.json")
     result.stdout.fnmatch_lines(["*benchmark 'toy duels': 1 tests*", "test_speedup*", "results: out.json"])
     content = json.loads((pytester.path / "out.json").read_text())
@@ -167,7 +167,8 @@ def test_the_candidate_is_in_the_table_and_the_saved_file(pytester, suite):
     assert bench["group"] == "toy duels"
     assert bench["stats"]["rounds"] == duel["pairs"] == len(bench["stats"]["data"])
     assert bench["stats"]["iterations"] == duel["iterations"] > 1
-    assert bench["stats"]["median"] == pytest.approx(duel["candidate"]) == pytest.approx(1e-5, rel=1)
+    assert bench["stats"]["median"] == pytest.approx(duel["candidate"])
+    assert 1e-5 <= duel["candidate"] < 1e-3
     assert content["machine_info"]["gate"]["cores"] >= 1
 
 
@@ -221,13 +222,13 @@ def test_as_fast_as_saved(pytester, suite):
             "test_speedup (0001_a)*",
             "toy test_speedup *floor holds, same*",
             "compared with the saved run 0001_a, of a like machine",
-            "1 duels; floors: 1 holds; against the saved run: 1 same",
+            "duels: 1; floors: 1 holds; against the saved run: 1 same",
         ]
     )
 
 
 def test_slower_than_saved_fails_although_the_floor_holds(pytester, suite):
-    suite(reference=0.010)
+    suite(reference=0.02)
     run(pytester, "--benchmark-save=a")
     suite(reference=0.003, floor=1.2)
     result = run(pytester, "--benchmark-compare", failed=1)
@@ -242,7 +243,7 @@ def test_slower_than_saved_fails_although_the_floor_holds(pytester, suite):
 def test_faster_than_saved_is_said(pytester, suite):
     suite(reference=0.003, floor=1.2)
     run(pytester, "--benchmark-save=a")
-    suite(reference=0.010)
+    suite(reference=0.03)
     run(pytester, "--benchmark-compare").stdout.fnmatch_lines(["toy test_speedup *floor holds, faster*"])
 
 
@@ -309,6 +310,7 @@ def test_storage_in_the_configuration_file_is_found_from_a_folder_below(pytester
 
 # Memory
 
+told = pytest.mark.skipif(platform.system() == "Darwin", reason="macOS does not tell a process's peak memory")
 
 MEMORY = """
 def test_memory(peak_memory, ceiling):
@@ -316,10 +318,11 @@ def test_memory(peak_memory, ceiling):
 """
 
 
+@told
 def test_a_ceiling(pytester, suite):
     suite(more=MEMORY.format(limit=0.5))
     result = run(pytester, "-k", "memory")
-    result.stdout.fnmatch_lines(["toy test_memory * MiB * MiB *0.2* 0.5", "0 duels; ceilings: 1 hold, 0 broken"])
+    result.stdout.fnmatch_lines(["toy test_memory * MiB * MiB *0.2* 0.5", "duels: 0; ceilings: 1 hold, 0 broken"])
     suite(more=MEMORY.format(limit=0.1))
     result = run(pytester, "-k", "memory", failed=1)
     result.stdout.fnmatch_lines(
@@ -332,6 +335,7 @@ def test_a_reference_without_memory_is_no_reference(pytester, suite):
     run(pytester, "-k", "memory", failed=1).stdout.fnmatch_lines(["E *make its input larger*"])
 
 
+@told
 def test_a_peak_is_measured_once(pytester, suite):
     suite(
         more="\nimport time\ndef test_memory(peak_memory):\n    first = peak_memory(time.sleep, 0.3)\n"

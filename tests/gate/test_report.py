@@ -49,8 +49,8 @@ def test_both_forms_have_every_row(duel):
             "25.0 MiB",
             "0.75",
             "ceilings: 1 hold, 1 broken",
-            "measuring is off: 1 duels ran each side once",
-            "2 duels; floors: 2 holds",
+            "measuring is off: both sides ran once, and nothing is judged, in duels: 1",
+            "duels: 2; floors: 2 holds",
             "results: bench.json",
         ):
             assert words in text

@@ -81,9 +81,10 @@ def test_a_missing_file_is_an_error(tmp_path):
 
 def test_the_newest_of_a_like_machine_else_the_newest(save):
     here = machine.describe()
-    paths = [save("0001_like"), save("0002_like"), save("0003_unlike", cores=999)]
+    unlike = [save("0003_unlike", cores=999), save("0004_unlike", cores=999)]
+    paths = [save("0001_like"), save("0002_like"), *unlike]
     assert newest(paths, here).name == "0002_like"
-    assert newest(paths[2:], here).name == "0003_unlike"
+    assert newest(unlike, here).name == "0004_unlike"
     paths[1].write_text("cut short")
     with pytest.raises(SavedRunError, match="0002_like"):
         newest(paths, here)

@@ -1,5 +1,6 @@
 """The stopwatch: long enough batches, the same count for both, and nothing of ours running beside them."""
 
+import cProfile
 import gc
 import sys
 import time
@@ -66,6 +67,19 @@ def test_nothing_disturbs_and_everything_comes_back_even_after_an_error():
         sys.settrace(before[0])
         sys.setprofile(before[1])
     assert after == (collecting, tracer, tracer)
+
+
+def test_a_profiler_that_cannot_be_put_back_stays():
+    profile = cProfile.Profile()
+    profile.enable()
+    try:
+        before = sys.getprofile()
+        with timing.undisturbed():
+            pass
+        after = sys.getprofile()
+    finally:
+        profile.disable()
+    assert before is after
 
 
 def test_garbage_collection_that_was_off_stays_off():
