@@ -1,0 +1,30 @@
+"""The entry is written under the lock too, so entries are in order; and so one open, buffered file can serve all."""
+
+import os
+
+from .baseline import Writable
+from .log import CounterResult, entry, prepare
+from .threads import Shared, together
+
+
+def count_up(shared: Shared, thread: int, log: Writable) -> int:
+    """Count until the limit is reached; return how many entries this thread wrote."""
+    wrote = 0
+    while not shared.halt.is_set():
+        with shared.lock:
+            if shared.count >= shared.limit:
+                break
+            shared.count += 1
+            log.write(entry(shared.count, thread))
+        wrote += 1
+    return wrote
+
+
+def run(
+    log_path: str | os.PathLike[str], threads: int = 15, limit: int = 100_000, start_delay: float = 0.0
+) -> CounterResult:
+    """Count to exactly the limit, every entry in order."""
+    path = prepare(log_path, threads, limit, start_delay)
+    shared = Shared(limit)
+    with path.open("w", encoding="ascii", newline="\n") as log:
+        return together(lambda thread: count_up(shared, thread, log), shared, threads, start_delay)

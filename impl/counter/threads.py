@@ -1,0 +1,80 @@
+"""Starting and ending the threads of a run, so that no error is lost and nobody waits for ever."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from .log import CounterResult
+
+
+class Shared:
+    """What the threads of a run have in common.
+
+    Attributes:
+        limit: the count to stop at.
+        count: the count so far.
+        lock: held by whoever may touch the count (the baseline has no use for it). It knows its owner, so that a dying
+            thread can let go of it wherever it was.
+        halt: set as soon as a thread has died or the caller was interrupted; every thread then stops at its next entry.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.count = 0
+        self.lock = threading.RLock()
+        self.halt = threading.Event()
+
+
+def together(work: Callable[[int], int], shared: Shared, threads: int, start_delay: float) -> CounterResult:
+    """Run `work(thread)` in threads 1 to `threads`, wait until all have ended, and add up what they did.
+
+    Each thread sleeps `start_delay` seconds first; they are not counted. `work` returns how many entries it wrote.
+
+    Raises:
+        BaseException: the first error, whether it came from a thread or from the caller's own waiting (Ctrl-C), and not
+            before every thread has ended.
+    """
+    errors: list[BaseException] = []
+    wrote = [0] * threads
+    ended = [threading.Event() for _ in range(threads)]
+
+    def fail(error: BaseException) -> None:
+        errors.append(error)
+        shared.halt.set()
+
+    def body(thread: int) -> None:
+        try:
+            if not shared.halt.wait(start_delay):
+                wrote[thread - 1] = work(thread)
+        except BaseException as error:  # noqa: BLE001  # it is raised again, in the caller's thread
+            fail(error)
+        finally:
+            ended[thread - 1].set()
+
+    crew = [threading.Thread(target=body, args=(n,), name=f"counter {n}") for n in range(1, threads + 1)]
+    begun = time.perf_counter()
+    try:
+        with shared.lock:  # or the first threads have done the work before the last ones are there
+            for thread in crew:
+                thread.start()
+    except BaseException as error:  # noqa: BLE001  # raised again below, when those that did start have ended
+        fail(error)
+    for thread, end in zip(crew, ended, strict=True):
+        if thread.ident is not None:
+            wait(end, fail)
+    seconds = time.perf_counter() - begun - start_delay
+    if errors:
+        raise errors[0]
+    return CounterResult(shared.count, tuple(wrote), seconds)
+
+
+def wait(end: threading.Event, fail: Callable[[BaseException], None]) -> None:
+    """Wait to the end, through every interruption, and pass those on.
+
+    Not Thread.join: in CPython 3.11.7 an interrupted join takes a thread for ended that is still running.
+    """
+    while not end.is_set():
+        try:
+            end.wait()
+        except BaseException as error:  # noqa: BLE001  # Ctrl-C, even a second one: raised when all have ended
+            fail(error)
