@@ -24,6 +24,11 @@ def test_clean(case):
     assert clean(case["text"]) == case["clean"]
 
 
+def test_clean_strips_before_it_drops_commas():
+    assert clean(" \n A,b \t") == "ab"
+    assert clean(", A") == " a"
+
+
 @pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: f"seed{case['seed']}")
 @pytest.mark.parametrize("variant", SEEDED_ALIKE)
 def test_golden(variant, case):

@@ -42,10 +42,11 @@ def lengths_of(tokens):
         (WORDS, 100, 20),
         (TEXT, 50, 2),
         (WORDS, 50, 3),
-        (TEXT, 1, 61),
+        (TEXT, 1, 64),
+        (TEXT, 60, 61),
         ("ẞß" * 60, 9, 64),
     ],
-    ids=["one word", "words", "cut", "L2", "L3", "one row", "longer than L"],
+    ids=["one word", "words", "cut", "L2", "L3", "one row", "just fits", "longer than L"],
 )
 def test_rows_and_labels(variant, text, size, letters):
     dataset = VARIANTS[variant](text, Config(size, max_letter_count=letters, workers=1))
