@@ -262,6 +262,18 @@ def test_a_run_of_an_unlike_machine_judges_floors_only(pytester, suite):
     assert "Another Processor there" in refused(pytester, "--benchmark-compare", "--same-machine")
 
 
+def test_the_last_run_of_a_like_machine_is_the_one_for_both_tables(pytester, suite):
+    run(pytester, "--benchmark-save=like")
+    run(pytester, "--benchmark-save=unlike")
+    (path,) = (pytester.path / "saved").rglob("0002_unlike.json")
+    content = json.loads(path.read_text())
+    content["machine_info"]["gate"]["cores"] = 999
+    path.write_text(json.dumps(content))
+    result = run(pytester, "--benchmark-compare")
+    result.stdout.fnmatch_lines(["test_speedup (0001_like)*", "compared with the saved run 0001_like, *"])
+    assert "unlike)" not in result.stdout.str()
+
+
 def test_no_saved_run_is_said_and_an_error_where_one_was_named_or_is_needed(pytester, suite):
     result = run(pytester, "--benchmark-compare")
     result.stdout.fnmatch_lines(["there is no saved run in *saved (make baseline saves one): floors only"])
