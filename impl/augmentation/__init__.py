@@ -3,11 +3,11 @@
 From one text, make N misspelled copies with random labels, turn each into a fixed-length row of character ids, and
 serve them to a training loop as an endless loader.
 
-Importing this package does not import torch: the workers of the pool variants import it too, and torch would cost
-each of them seconds.
+Importing this package imports neither torch nor Numba: the workers of the pool variants import it too, and would each
+wait for them.
 """
 
-from . import baseline, multiprocessing_pool, numpy_vectorised, process_pool
+from . import baseline, exact, multiprocessing_pool, numpy_vectorised, optimised, process_pool
 from .config import Config
 from .loader import create_dataloader
 from .tokenizer import Tokenizer
@@ -19,4 +19,6 @@ VARIANTS = {
     "process_pool": process_pool.build,
     "multiprocessing_pool": multiprocessing_pool.build,
     "numpy_vectorised": numpy_vectorised.build,
+    "exact": exact.build,
+    "optimised": optimised.build,
 }

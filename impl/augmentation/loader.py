@@ -1,11 +1,11 @@
 """The endless loader that a training loop reads."""
 
 import difflib
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .config import Config
+from .cores import usable_cores
 from .dataset import Dataset
 from .tokenizer import Tokenizer
 
@@ -82,10 +82,3 @@ def create_dataloader(
         return streamed, StreamLoader(streamed, config.batch_size), tokenizer
     dataset = VARIANTS[variant](text, config, seed)
     return dataset, EndlessLoader(dataset, config.batch_size, config.workers), tokenizer
-
-
-def usable_cores() -> int:
-    """Return the number of cores this process may run on, which can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS and Windows

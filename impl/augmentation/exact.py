@@ -1,0 +1,60 @@
+"""The baseline compiled: seeded alike, it gives the baseline's tokens and labels byte for byte.
+
+MEASURED
+"""
+
+import random
+import string
+
+import numpy as np
+
+from .baseline import CHANGE_PROBABILITY
+from .config import Config
+from .dataset import Dataset
+from .progress import progress
+from .vocabulary import PAD, VOCABULARY, clean
+
+__all__ = ["build"]
+
+LETTERS = np.array([VOCABULARY.index(letter) for letter in string.ascii_letters], dtype=np.uint8)
+CHUNK = 100_000
+"""Rows between two steps of the progress bar."""
+
+
+def build(text: str, config: Config, seed: int = 7) -> Dataset:
+    """Make `config.dataset_size` misspelled copies of `text` as rows of ids, and their labels.
+
+    Seeds the global generators of `random` and `numpy.random` and leaves them as the baseline does. Where the baseline
+    raises IndexError, because a copy has become empty, the copy is finished here.
+
+    Raises:
+        TypeError: `text` is not a str.
+        ValueError: `text` is too long, or `seed` is not in 0 .. 2**32 - 1.
+    """
+    from . import mersenne  # noqa: PLC0415 - pool workers import this module, and Numba would cost each half a second
+
+    text = clean(text).strip()
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the description draws from NumPy's global legacy generator
+    version, internal, gauss = random.getstate()
+    name, key, drawn, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002 - likewise
+    characters = mersenne.generator_from(internal[:-1], internal[-1])
+    words = mersenne.generator_from(key, drawn)
+
+    tokens = np.full((config.dataset_size, config.max_letter_count), PAD, dtype=np.uint8)
+    labels = np.empty(config.dataset_size, dtype=np.uint8)
+    ids = np.array([VOCABULARY.index(character) for character in text], dtype=np.uint8)
+    n = len(ids)
+    scratch = np.empty(n, np.uint8), np.empty(n, np.uint8), np.empty(n + 2, np.int64), np.empty(n + 1, np.int64)
+    task = ids, config.max_modifications + 1, LETTERS, CHANGE_PROBABILITY, characters, words
+    starts = range(0, config.dataset_size, CHUNK)
+    for start in progress(starts, total=len(starts), unit="chunk"):
+        mersenne.misspell_rows(*task, tokens[start : start + CHUNK], *scratch)
+    mersenne.fill_labels(characters, labels)
+
+    for generator in (characters, words):
+        mersenne.hand_back(generator)
+    random.setstate((version, (*characters[mersenne.STATE].tolist(), int(characters[mersenne.DRAWN])), gauss))
+    key, drawn = words[mersenne.STATE], int(words[mersenne.DRAWN])
+    np.random.set_state((name, key, drawn, has_gauss, cached))  # noqa: NPY002 - likewise
+    return Dataset(tokens, labels)

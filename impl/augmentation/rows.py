@@ -1,0 +1,100 @@
+"""Rows of `optimised`, any of them, whenever they are asked for: row i is a pure function of (seed, i)."""
+
+import string
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import bdtr
+
+from .baseline import CHANGE_PROBABILITY
+from .kernel import COUNT_BITS, NARROW, Plan, fill_rows, make_scratch
+from .progress import progress
+from .vocabulary import VOCABULARY, clean
+
+__all__ = ["CHUNK", "Rows"]
+
+CHUNK = 2**14
+"""Rows that a thread computes at a time: 0.5 ms of work, and 1 MB of default rows, which the cache holds."""
+
+ROUNDS_THAT_ACT = 2 / 3
+"""Share of the rounds with a chance in which randint(0, 2) is not 0."""
+
+
+class Rows:
+    """The misspelled rows of one text, numbered from 0.
+
+    Args:
+        text: The text, at most `config.MAX_TEXT_LENGTH` characters.
+        max_modifications: The budget of one row, inclusive.
+        max_letter_count: Ids in a row.
+        seed: 0 .. 2**64 - 1.
+        probability: The chance of a character in `modify_characters`.
+        letters: What a substitution draws from.
+
+    Raises:
+        TypeError: `text` is not a str, or `seed` not an int.
+        ValueError: `text` is too long, or `seed` out of range.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        max_modifications: int,
+        max_letter_count: int,
+        seed: int,
+        *,
+        probability: float = CHANGE_PROBABILITY,
+        letters: str = string.ascii_letters,
+    ) -> None:
+        text = clean(text).strip()
+        if not isinstance(seed, int):
+            raise TypeError(f"seed must be an int, not {seed!r}")
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"seed must be in 0 .. 2**64 - 1, not {seed}")
+        self.width = max_letter_count
+        self.key = np.uint32(seed % 2**32), np.uint32(seed >> 32)
+        budget = max_modifications + 1
+        n = len(text)
+        # No more rounds are counted than can spend the budget.
+        rounds = np.arange(min(budget, n))
+        at_most = bdtr(rounds, n, probability * ROUNDS_THAT_ACT)
+        self.plan = Plan(
+            text=ids_of(text),
+            has_words=" " in text,
+            budget=budget,
+            rounds=np.rint(at_most * 2**COUNT_BITS).astype(np.uint32),
+            alphabet=ids_of(letters),
+            places=np.empty(0, np.uint8) if n <= NARROW else np.empty(0, np.uint32),
+        )
+
+    def compute(self, first: int, count: int, threads: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return `count` rows from `first` on, uint8 [count, max_letter_count], and their labels, uint8 [count].
+
+        The result does not depend on `threads`.
+        """
+        words = -(-self.width // 8)
+        rows = np.empty((count, words), np.uint64)
+        labels = np.empty(count, np.uint8)
+
+        def fill(start: int) -> None:
+            chunk = slice(start, start + CHUNK)
+            scratch = make_scratch(self.plan, words)
+            fill_rows(self.plan, scratch, np.uint64(first + start), *self.key, rows[chunk], labels[chunk])
+
+        starts = range(0, count, CHUNK)
+        if threads == 1 or len(starts) == 1:
+            for start in progress(starts, total=len(starts), unit="chunk"):
+                fill(start)
+        else:
+            # Threads and not Numba's parallel loops: those must not run in a forked child (omp) or from several threads
+            # at once (workqueue). The kernel holds no lock of the interpreter while it runs.
+            with ThreadPoolExecutor(threads) as pool:
+                for _ in progress(pool.map(fill, starts), total=len(starts), unit="chunk"):
+                    pass
+        return rows.view(np.uint8)[:, : self.width], labels
+
+
+def ids_of(text: str) -> NDArray[np.uint8]:
+    """Return the ids of characters that are all in the vocabulary."""
+    return np.array([VOCABULARY.index(character) for character in text], dtype=np.uint8)
