@@ -37,9 +37,9 @@ def build(text: str, config: Config, seed: int = 7) -> Dataset:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the description draws from NumPy's global legacy generator
     version, internal, gauss = random.getstate()
-    name, key, drawn, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002 - likewise
+    legacy = np.random.get_state(legacy=False)  # noqa: NPY002 - likewise
     characters = mersenne.generator_from(internal[:-1], internal[-1])
-    words = mersenne.generator_from(key, drawn)
+    words = mersenne.generator_from(legacy["state"]["key"], legacy["state"]["pos"])
 
     tokens = np.full((config.dataset_size, config.max_letter_count), PAD, dtype=np.uint8)
     labels = np.empty(config.dataset_size, dtype=np.uint8)
@@ -55,6 +55,6 @@ def build(text: str, config: Config, seed: int = 7) -> Dataset:
     for generator in (characters, words):
         mersenne.hand_back(generator)
     random.setstate((version, (*characters[mersenne.STATE].tolist(), int(characters[mersenne.DRAWN])), gauss))
-    key, drawn = words[mersenne.STATE], int(words[mersenne.DRAWN])
-    np.random.set_state((name, key, drawn, has_gauss, cached))  # noqa: NPY002 - likewise
+    legacy["state"] = {"key": words[mersenne.STATE], "pos": int(words[mersenne.DRAWN])}
+    np.random.set_state(legacy)  # noqa: NPY002 - likewise
     return Dataset(tokens, labels)
