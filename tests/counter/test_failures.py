@@ -1,0 +1,248 @@
+"""What `optimised` promises when a thread dies or the disk is full: the error arrives, nobody hangs, a whole prefix.
+
+That the error arrives and nobody hangs holds for every variant.
+"""
+
+import errno
+import inspect
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from impl.counter import VARIANTS, check_log, optimised
+from impl.counter.threads import wait
+
+ROOT = Path(__file__).parents[2]
+
+
+class Death(BaseException):  # noqa: N818  # not an Exception, and so nothing that a handler would expect
+    pass
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    before = threading.active_count()
+    yield
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.001)  # a thread has said that it ended, and the interpreter is still putting it away
+    assert threading.active_count() == before
+
+
+def assert_prefix(path, *, shorter_than):
+    report = check_log(path, check_log(path, 0).entries)
+    assert report.ok, report
+    assert report.entries < shorter_than
+    return report.entries
+
+
+def die_at_call(number, function):
+    """`function`, but its call of this number is a death."""
+    calls = iter(range(1, 10**9))
+
+    def mortal(*args, **kwargs):
+        if next(calls) == number:
+            raise Death(number)
+        return function(*args, **kwargs)
+
+    return mortal
+
+
+@pytest.mark.parametrize("call", [1, 2, 4, 9, 18])
+@pytest.mark.parametrize("step", ["read_clock", "entries", "write_all", "digits"])
+def test_a_thread_dies_in_any_step(step, call, tmp_path, monkeypatch):
+    monkeypatch.setattr(optimised, step, die_at_call(call, getattr(optimised, step)))
+    with pytest.raises(Death):
+        VARIANTS["optimised"](tmp_path / "log")
+    assert_prefix(tmp_path / "log", shorter_than=100_000)
+
+
+def test_a_thread_dies_at_any_line(tmp_path, monkeypatch):
+    """Thread 2 is killed at the first line it runs within the loop, in the next run at the second, and so on."""
+    source, first = inspect.getsourcelines(optimised.HandOverHand.count_up)
+    handler = first + next(n for n, line in enumerate(source) if line.strip().startswith("except"))
+    codes = {optimised.HandOverHand.count_up.__code__: handler, optimised.HandOverHand.claim.__code__: 10**9}
+    left = died = 0
+
+    def trace(frame, event, arg):
+        nonlocal left
+        if event == "line" and frame.f_lineno < codes[frame.f_code]:
+            left -= 1
+            if not left:
+                raise Death(frame.f_lineno)
+        return trace
+
+    class Traced(optimised.HandOverHand):
+        def __init__(self, shared, write):
+            super().__init__(shared, write, block=10)
+
+        def count_up(self, thread):
+            if thread == 2:
+                sys.settrace(lambda frame, event, arg: trace if frame.f_code in codes else None)
+            try:
+                return super().count_up(thread)
+            finally:
+                sys.settrace(None)
+
+    monkeypatch.setattr(optimised, "HandOverHand", Traced)
+    for line in range(1, 61):
+        left = line
+        try:
+            result = VARIANTS["optimised"](tmp_path / "log", threads=3, limit=600)
+        except Death:
+            died += 1
+            assert_prefix(tmp_path / "log", shorter_than=601)  # it may die when all is written
+        else:  # thread 2 got too few blocks to run so many lines
+            assert result.count == 600
+            assert check_log(tmp_path / "log", 600).ok
+    assert died >= 20
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_dead_thread_is_reported_by_every_variant(name, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Death, match="500"):
+        patch.setattr(time, "time", die_at_call(500, time.time))
+        VARIANTS[name](tmp_path / "log", limit=1_000_000)
+
+
+@pytest.mark.parametrize("room", [0, 1, 100, 127, 128, 500_000, 8_000_001])
+def test_a_full_disk(room, tmp_path, monkeypatch):
+    """First a short write, then the error: as the kernel does it."""
+    write, left = os.write, room
+
+    def write_what_fits(file, data):
+        nonlocal left
+        if not left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        done = write(file, data[:left])
+        left -= done
+        return done
+
+    monkeypatch.setattr(os, "write", write_what_fits)
+    with pytest.raises(OSError, match="No space left") as caught:
+        VARIANTS["optimised"](tmp_path / "log")
+    monkeypatch.undo()
+    assert caught.value.errno == errno.ENOSPC
+    entries = assert_prefix(tmp_path / "log", shorter_than=100_000)
+    assert room - 150 < (tmp_path / "log").stat().st_size <= room, f"{entries} whole entries, and not one more"
+
+
+def test_short_writes_are_completed(tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:100_003]))
+    VARIANTS["optimised"](tmp_path / "log")
+    assert check_log(tmp_path / "log", 100_000).ok
+
+
+def run_in_process(code):
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_file_size_limit(tmp_path):
+    """The kernel's own short write and error, without a full disk: RLIMIT_FSIZE."""
+    pytest.importorskip("resource", reason="RLIMIT_FSIZE is POSIX's")
+    path = tmp_path / "log"
+    said = run_in_process(
+        "import resource\n"
+        "from impl.counter import VARIANTS\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_003, 1_000_003))\n"
+        f"try:\n    VARIANTS['optimised']({str(path)!r})\n"
+        "except OSError as error:\n    print(error.strerror)\n"
+    )
+    assert said == "File too large\n"
+    assert_prefix(path, shorter_than=100_000)
+    assert 999_850 < path.stat().st_size <= 1_000_003
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    mount = shutil.which("mount")
+    if mount is None or not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("only root can mount a small tmpfs")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=False, capture_output=True
+    ).returncode:
+        pytest.skip("this root may not mount a tmpfs")
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            VARIANTS["optimised"](disk / "log")
+        assert_prefix(disk / "log", shorter_than=100_000)
+        assert 2**20 - 150 < (disk / "log").stat().st_size <= 2**20
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def ctrl_c(seconds):
+    """A timer that will press it: a real signal, which also wakes the main thread."""
+    timer = threading.Timer(seconds, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    timer.start()
+    return timer
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_ctrl_c_stops_the_threads(name, tmp_path):
+    timer = ctrl_c(0.05)
+    with pytest.raises(KeyboardInterrupt):
+        VARIANTS[name](tmp_path / "log", limit=50_000_000)
+    timer.join()
+    if name == "optimised":
+        assert_prefix(tmp_path / "log", shorter_than=50_000_000)
+
+
+def test_further_ctrl_c_do_not_leave_threads_behind():
+    class Interrupted(threading.Event):
+        left = 3
+
+        def wait(self, timeout=None):
+            self.left -= 1
+            if self.left < 0:
+                self.set()
+                return True
+            raise KeyboardInterrupt(3 - self.left)
+
+    noted = []
+    wait(end := Interrupted(), noted.append)
+    assert end.is_set()
+    assert [error.args for error in noted] == [(1,), (2,), (3,)]
+
+
+def test_ctrl_c_does_not_wait_for_the_start_delay(tmp_path):
+    begun = time.perf_counter()
+    timer = ctrl_c(0.05)
+    with pytest.raises(KeyboardInterrupt):
+        VARIANTS["optimised"](tmp_path / "log", start_delay=60)
+    timer.join()
+    assert time.perf_counter() - begun < 30
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_thread_that_cannot_be_started(name, tmp_path, monkeypatch):
+    start = threading.Thread.start
+    calls = iter(range(1, 100))
+
+    def fail_at_the_eighth(thread):
+        if next(calls) == 8:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail_at_the_eighth)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        VARIANTS[name](tmp_path / "log")
+
+
+def test_the_first_error_is_the_one_that_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(optimised, "write_all", die_at_call(1, lambda *_: None))
+    with pytest.raises(Death, match="1"):
+        VARIANTS["optimised"](tmp_path / "log", threads=200)
