@@ -230,35 +230,41 @@ def draw_edits(state, words, extra, budget, alphabet, removed, substituted, lett
 
 
 @njit(nogil=True)
-def shuffle_lane(columns, lane, length, row, turn, k0, k1, copy, starts, order):
+def shuffle_lane(columns, lane, length, row, turn, k0, k1, copy, starts, order, moves):
     """Put the words of one row in a random order: Fisher and Yates, as numpy.random.shuffle goes, from the end."""
-    spaces = 0
+    one = uint64(1)
+    spaces = uint64(0)
     starts[0] = 0
-    for j in range(length):
-        copy[j] = columns[1 + j, lane]
-        if copy[j] == SPACE:
-            spaces += 1
-            starts[spaces] = j + 1
-    starts[spaces + 1] = length + 1
-    for k in range(spaces + 1):
-        order[k] = k
+    order[0] = 0
+    for j in range(uint64(length)):
+        letter = columns[one + j, lane]
+        copy[j] = letter
+        # Written at every character, and for good at a space, which saves a branch that nothing predicts.
+        starts[spaces + one] = j + one
+        order[spaces + one] = spaces + one
+        spaces += uint64(letter == SPACE)
+    starts[spaces + one] = uint64(length) + one
     words = (uint32(0), uint32(0), uint32(0), uint32(0))
     for drawn in range(spaces):
-        if drawn % 4 == 0:
-            block = uint32(SHUFFLE_BLOCKS | uint32(drawn // 4))
+        if drawn % uint64(4) == uint64(0):
+            block = uint32(SHUFFLE_BLOCKS | uint32(drawn // uint64(4)))
             words = philox4x32(uint32(row), uint32(row >> uint64(32)), block, turn, k0, k1)
         last = spaces - drawn
-        chosen = int64((uint64(words[drawn % 4]) * uint64(last + 1)) >> uint64(32))
+        chosen = (uint64(words[drawn % uint64(4)]) * (last + one)) >> uint64(32)
         order[last], order[chosen] = order[chosen], order[last]
-    j = 1
-    for rank in range(spaces + 1):
+    # How far each word moves, the space behind it included.
+    end = int64(0)
+    for rank in range(spaces + one):
         word = order[rank]
-        for k in range(starts[word], starts[word + 1] - 1):
-            columns[j, lane] = copy[k]
-            j += 1
-        if j <= length:
-            columns[j, lane] = SPACE
-            j += 1
+        moves[word] = end - starts[word]
+        end += starts[word + 1] - starts[word]
+    # Character by character and not word by word, whose lengths no branch predictor knows.
+    word = uint64(0)
+    copy[length] = SPACE
+    for j in range(uint64(length) + one):
+        columns[uint64(int64(j) + moves[word]) + one, lane] = copy[j]
+        word += uint64(copy[j] == SPACE)
+    columns[uint64(length) + one, lane] = END
 
 
 @njit(nogil=True)
@@ -272,12 +278,12 @@ def charge_shuffles(state, method, other, budget):
 
 
 @njit(nogil=True)
-def shuffle_rows(columns, state, first, turn, k0, k1, copy, starts, order):
+def shuffle_rows(columns, state, first, turn, k0, k1, copy, starts, order, moves):
     """Shuffle the words of the rows chosen."""
     for lane in range(uint64(LANES)):
         if state[SHUFFLED, lane]:
             length = int64(state[LENGTH, lane])
-            shuffle_lane(columns, lane, length, first + lane, turn, k0, k1, copy, starts, order)
+            shuffle_lane(columns, lane, length, first + lane, turn, k0, k1, copy, starts, order, moves)
 
 
 @njit(nogil=True)
@@ -331,11 +337,13 @@ class Scratch(NamedTuple):
     woven: NDArray[np.uint64]
     """Rows in words of eight ids; [words in a row, LANES]."""
     copy: NDArray[np.uint8]
-    """One row while its words are shuffled; [n]."""
+    """One row while its words are shuffled; [n + 1]."""
     starts: NDArray[np.int64]
     """Where its words start; [n + 2]."""
     order: NDArray[np.int64]
-    """In which order they go back; [n + 1]."""
+    """In which order they go back; [n + 2]."""
+    moves: NDArray[np.int64]
+    """How far each word moves; [n + 1]."""
 
 
 def make_scratch(plan: Plan, words_in_row: int) -> Scratch:
@@ -355,9 +363,10 @@ def make_scratch(plan: Plan, words_in_row: int) -> Scratch:
         substituted=np.empty(LANES, plan.places.dtype),
         letters=np.empty(LANES, np.uint8),
         woven=np.empty((words_in_row, LANES), np.uint64),
-        copy=np.empty(n, np.uint8),
+        copy=np.empty(n + 1, np.uint8),
         starts=np.empty(n + 2, np.int64),
-        order=np.empty(n + 1, np.int64),
+        order=np.empty(n + 2, np.int64),
+        moves=np.empty(n + 1, np.int64),
     )
 
 
@@ -382,7 +391,8 @@ def fill_rows(plan, scratch, first, k0, k1, rows, labels):
         borrowed(scratch.substituted),
         borrowed(scratch.letters),
     )
-    copy, starts, order = borrowed(scratch.copy), borrowed(scratch.starts), borrowed(scratch.order)
+    copy, starts = borrowed(scratch.copy), borrowed(scratch.starts)
+    order, moves = borrowed(scratch.order), borrowed(scratch.moves)
     woven, rows, labels = borrowed(scratch.woven), borrowed(rows), borrowed(labels)
     has_words = plan.has_words
     n = plain.shape[0]
@@ -410,7 +420,7 @@ def fill_rows(plan, scratch, first, k0, k1, rows, labels):
             draw_rounds(state, word[0], table)
             charge_shuffles(state, SHUFFLE, SHUFFLE_MODIFY, budget)
             if has_words:
-                shuffle_rows(columns, state, group, turn, k0, k1, copy, starts, order)
+                shuffle_rows(columns, state, group, turn, k0, k1, copy, starts, order, moves)
             for slot in range(slots):
                 # The first edit reads the text and writes the columns, which saves a copy.
                 begins = turn == 0 and slot == 0 and not has_words
@@ -421,7 +431,7 @@ def fill_rows(plan, scratch, first, k0, k1, rows, labels):
                 edit_columns(text if begins else columns, columns, uint64(n + 2), removed, substituted, letters)
             charge_shuffles(state, MODIFY_SHUFFLE, MODIFY_SHUFFLE, budget)
             if has_words:
-                shuffle_rows(columns, state, group, turn, k0, k1, copy, starts, order)
+                shuffle_rows(columns, state, group, turn, k0, k1, copy, starts, order, moves)
             active = find_unchanged(columns, state, plain, has_words, budget)
             turn = uint32(turn + uint32(1))
         write_rows(columns, woven, rows[start : start + LANES])
