@@ -77,9 +77,8 @@ def pytest_benchmark_compare_machine_info(machine_info: dict[str, Any], compared
     machine_info.update(compared_benchmark["machine_info"])
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the Markdown report; pytest-benchmark has written its own files by now."""
+    """Write the Markdown report."""
     config, report = session.config, session.config.stash[GATE].report
     path = config.getoption("gate_report")
     report.results += [str(file) for file in (config.getoption("benchmark_json"), path) if file]
