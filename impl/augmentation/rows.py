@@ -1,6 +1,7 @@
 """Rows of `optimised`, any of them, whenever they are asked for: row i is a pure function of (seed, i)."""
 
 import string
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -77,19 +78,24 @@ class Rows:
         rows = np.empty((count, words), np.uint64)
         labels = np.empty(count, np.uint8)
 
+        mine = threading.local()
+
+        def prepare() -> None:
+            mine.scratch = make_scratch(self.plan, words)
+
         def fill(start: int) -> None:
             chunk = slice(start, start + CHUNK)
-            scratch = make_scratch(self.plan, words)
-            fill_rows(self.plan, scratch, np.uint64(first + start), *self.key, rows[chunk], labels[chunk])
+            fill_rows(self.plan, mine.scratch, np.uint64(first + start), *self.key, rows[chunk], labels[chunk])
 
         starts = range(0, count, CHUNK)
         if threads == 1 or len(starts) == 1:
+            prepare()
             for start in progress(starts, total=len(starts), unit="chunk"):
                 fill(start)
         else:
             # Threads and not Numba's parallel loops: those must not run in a forked child (omp) or from several threads
             # at once (workqueue). The kernel holds no lock of the interpreter while it runs.
-            with ThreadPoolExecutor(threads) as pool:
+            with ThreadPoolExecutor(threads, initializer=prepare) as pool:
                 for _ in progress(pool.map(fill, starts), total=len(starts), unit="chunk"):
                     pass
         return rows.view(np.uint8)[:, : self.width], labels
