@@ -209,7 +209,7 @@ def edits_left(state):
 def draw_edits(_context, state, words, budget, size, removed, substituted, letters):
     """Decide the next edit of every lane from its word (uint32 [LANES]), and account for it in its state.
 
-    `letters` gets numbers below `size`. Vector instructions for the same reason as in `edit_columns`: Numba widens every
+    `letters` gets numbers below `size`. Vector instructions for the reason given in `edit_columns`: Numba widens every
     integer to 64 bits, and the plain loop made the whole kernel a quarter slower (2026-11-23: 34 ns a row, now 26).
     """
     signature = types.void(state, words, types.uint32, types.uint64, removed, substituted, letters)
