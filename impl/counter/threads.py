@@ -13,15 +13,14 @@ class Shared:
     Attributes:
         limit: the count to stop at.
         count: the count so far.
-        lock: held by whoever may touch the count (the baseline has no use for it). It knows its owner, so that a dying
-            thread can let go of it wherever it was.
+        lock: held by whoever may touch the count (the baseline has no use for it).
         halt: set as soon as a thread has died or the caller was interrupted; every thread then stops at its next entry.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.count = 0
-        self.lock = threading.RLock()
+        self.lock = threading.Lock()
         self.halt = threading.Event()
 
 
@@ -54,9 +53,8 @@ def together(work: Callable[[int], int], shared: Shared, threads: int, start_del
     crew = [threading.Thread(target=body, args=(n,), name=f"counter {n}") for n in range(1, threads + 1)]
     begun = time.perf_counter()
     try:
-        with shared.lock:  # or the first threads have done the work before the last ones are there
-            for thread in crew:
-                thread.start()
+        for thread in crew:
+            thread.start()
     except BaseException as error:  # noqa: BLE001  # raised again below, when those that did start have ended
         fail(error)
     for thread, end in zip(crew, ended, strict=True):
