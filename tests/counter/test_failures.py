@@ -3,6 +3,7 @@
 That the error arrives and nobody hangs holds for every variant.
 """
 
+import _thread
 import errno
 import inspect
 import os
@@ -28,12 +29,12 @@ class Death(BaseException):
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
-    before = threading.active_count()
+    before = _thread._count()
     yield
     deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
+    while _thread._count() > before and time.monotonic() < deadline:
         time.sleep(0.001)  # a thread has said that it ended, and the interpreter is still putting it away
-    assert threading.active_count() == before
+    assert _thread._count() == before
 
 
 def assert_prefix(path, *, shorter_than):
@@ -232,15 +233,14 @@ def test_ctrl_c_does_not_wait_for_the_start_delay(tmp_path):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_thread_that_cannot_be_started(name, tmp_path, monkeypatch):
-    start = threading.Thread.start
-    calls = iter(range(1, 100))
+    start = _thread.start_new_thread
 
-    def fail_at_the_eighth(thread):
-        if next(calls) == 8:
+    def fail_at_the_eighth(body, arguments):
+        if arguments == (8,):
             raise RuntimeError("can't start new thread")
-        start(thread)
+        return start(body, arguments)
 
-    monkeypatch.setattr(threading.Thread, "start", fail_at_the_eighth)
+    monkeypatch.setattr(_thread, "start_new_thread", fail_at_the_eighth)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         VARIANTS[name](tmp_path / "log")
 

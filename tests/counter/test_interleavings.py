@@ -71,7 +71,7 @@ VARIANTS = {
 
 
 # The number of interleavings is frontrun's and the interpreter's to decide; seen with frontrun 0.7 on CPython 3.11 for
-# limits 3 and 4: locked 73 and 433, sequential 12 and 24, optimised (blocks of one) 72 and 214.
+# limits 3 and 4: locked 73 and 433, sequential 12 and 24, optimised (blocks of one) 12 and 24.
 @pytest.mark.parametrize("limit", [3, 4])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_no_interleaving_breaks_it(name, limit, record_property):
