@@ -2,7 +2,7 @@
 
 Why it is faster than `sequential`: the lock is taken 14 times and not 100,000 times, and no entry is a Python string.
 Within a block the entries have equal length and nearly equal text: NumPy lays the text down, then fills three columns
-with digits looked up four at a time. What is left is the clock, read for each entry, and the writing. Of 12.5 ms for
+with digits looked up four at a time. What is left is the clock, read for each entry, and the writing. Of 12 ms for
 100,000 entries the clock takes 5.0, the system's writing 2.4, the table 1.5, and starting fifteen threads the rest.
 
 What it costs: entries reach the file a block at a time. Four threads or more do the work, since none goes on beyond a

@@ -2,9 +2,9 @@
 
 Neither Thread.start nor Thread.join is used. The first waits until the new thread runs, fifteen times over: with one
 other process on two cores, fifteen threads that have nothing to do take 6 ms with it and 3 without, and counting to
-20,000 takes 25 and 8 (AMD EPYC Turin (Zen 5), CPython 3.11.7, 2026-11-23, medians). The second, when interrupted, takes a
-thread for ended that is still running (CPython 3.11.7). What it costs: the threads have no names, and tracers that ask
-`threading` for new threads, coverage among them, do not see these.
+20,000 takes 25 and 8 (AMD EPYC Turin (Zen 5), CPython 3.11.7, 2026-11-23, medians). The second, when interrupted, takes
+a thread for ended that is still running (CPython 3.11.7). What it costs: the threads have no names, and tracers that
+ask `threading` for new threads, coverage among them, do not see these.
 """
 
 import _thread
