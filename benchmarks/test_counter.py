@@ -30,7 +30,7 @@ ROUNDS = {"one_each": 20, "full": 3}
 #   logging / optimised, at 20,000                              65 to 115            87
 #   one write / optimised, at 100,000                           0.21 to 0.23         0.12
 #
-# The aim of the last is at most 6 times as long, and 4.4 to 4.8 was seen. Its floor stands further below: one system call
+# The aim of the last is at most 6 times as long, and 4.4 to 4.8 was seen. Its floor stands further below: a system call
 # hardly notices busy neighbours, and fifteen threads have to be given a core each.
 DUEL = 20_000
 DUELS = {"locked": DUEL, "sequential": DUEL, "optimised": 50_000}
