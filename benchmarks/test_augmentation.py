@@ -45,7 +45,7 @@ CEILINGS = {"numpy_vectorised": 0.35, "exact": 0.15, "optimised": 0.15}
 MEMORY_ROWS = 200_000
 
 # `optimised` against filling an array of the result's size that is already in memory: at most this many times its time
-# (the aim is 20; 11 to 12 seen, and 20 where a neighbour had one of the cores). One epoch of the streamed loader against
+# (the aim is 20; 11 to 12 seen, and 20 where a neighbour had a core). One epoch of the streamed loader against
 # the baseline's, at 30,000 rows (40, and 82 to 172 seen), and `optimised` against other people's augmenters (37 to 71
 # and 574 to 613 seen). Machine and date as above.
 FILLS = 40
