@@ -32,7 +32,7 @@ SIZES = {1: 5, 20_000: 3, 1_200_000: 1}
 # 20,000 rows. Worst to best of several runs, with other programs on the machine and without:
 #
 #   machine                              Python   date         numpy_vectorised   exact      optimised
-#   AMD EPYC Turin (Zen 5), 2 cores      3.11     2026-11-23   11.8 to 12.4       40 to 42   260 to 460
+#   AMD EPYC Turin (Zen 5), 2 cores      3.11     2026-11-23   11.8 to 12.6       39 to 42   260 to 520
 #   the same, 1,200,000 rows                                   15 to 16           49 to 53   1,130 to 1,520
 FLOORS = {"numpy_vectorised": 6, "exact": 20, "optimised": 120}
 ROWS = {"numpy_vectorised": 20_000, "exact": 20_000, "optimised": 50_000}
@@ -47,7 +47,7 @@ MEMORY_ROWS = 200_000
 # `optimised` against filling an array of the result's size that is already in memory: at most this many times its
 # time (the aim is 20; 11 to 12 seen, and 20 where a neighbour had a core). One epoch of the streamed loader against
 # the baseline's, at 30,000 rows (40, and 82 to 172 seen; without workers, at 100,000: 14 to 25), and `optimised`
-# against other people's augmenters (37 to 71 and 574 to 613 seen). Machine and date as above.
+# against other people's augmenters (37 to 71 and 507 to 613 seen). Machine and date as above.
 FILLS = 40
 LOADER_FLOOR = 15
 WORKERLESS_FLOOR = 5
