@@ -33,7 +33,7 @@ SIZES = {1: 5, 20_000: 3, 1_200_000: 1}
 #
 #   machine                              Python   date         numpy_vectorised   exact      optimised
 #   AMD EPYC Turin (Zen 5), 2 cores      3.11     2026-11-23   11.8 to 12.6       39 to 42   260 to 520
-#   the same, 1,200,000 rows                                   15 to 16           49 to 53   1,130 to 1,520
+#   the same, 1,200,000 rows                                   15 to 16           49 to 53   933 to 1,520
 FLOORS = {"numpy_vectorised": 6, "exact": 20, "optimised": 120}
 ROWS = {"numpy_vectorised": 20_000, "exact": 20_000, "optimised": 50_000}
 
