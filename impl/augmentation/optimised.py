@@ -8,9 +8,10 @@ It costs the baseline's rows: these are others, of the same distribution. What i
 storing: see `stream`.
 
 Measured in the same run (AMD EPYC (Zen 5), 2 cores, Python 3.11, 2026-11-23, N = 1,200,000): 1,130 to 1,520 times as
-fast as the baseline over seven runs, 933 beside a busy neighbour. 12 times the time of filling an array of the result's size that is already in memory, and 4.5
-times that of filling one that is not, as this one is not: that is how far from the limit it is. A text of nine words:
-300 times the baseline (N = 300,000), because words move one row at a time. Compiling takes some 5 s, once.
+fast as the baseline over seven runs, 933 beside a busy neighbour. 12 times the time of filling an array of the
+result's size that is already in memory, and 4.5 times that of filling one that is not, as this one is not: that is how
+far from the limit it is. A text of nine words: 300 times the baseline (N = 300,000), because words move one row at a
+time. Compiling takes some 5 s, once.
 
 What made it so, in nanoseconds a row on one core, and what did not:
 
