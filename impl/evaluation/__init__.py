@@ -1,0 +1,2 @@
+from .data import load_data
+from .training import load_model
