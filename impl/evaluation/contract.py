@@ -9,13 +9,29 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["CLASSES", "SIDE", "Evaluation", "Evaluator", "Images", "Labels", "checked", "evaluating", "score"]
+__all__ = [
+    "CLASSES",
+    "SIDE",
+    "Evaluation",
+    "Evaluator",
+    "Images",
+    "Labels",
+    "UnsupportedError",
+    "checked",
+    "evaluating",
+    "only_cpu",
+    "score",
+]
 
 SIDE = 28
 CLASSES = 10
 
 Images: TypeAlias = torch.Tensor | np.ndarray[Any, Any]
 Labels: TypeAlias = torch.Tensor | np.ndarray[Any, Any]
+
+
+class UnsupportedError(RuntimeError):
+    """This machine cannot run a variant; the message says what it lacks."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,16 @@ def _tensor(name: str, values: Images | Labels, dtype: torch.dtype) -> torch.Ten
     if values.dtype != dtype:
         raise TypeError(f"{name} must be {kind}, not {str(values.dtype).removeprefix('torch.')}")
     return values.detach().cpu().contiguous()
+
+
+def only_cpu(device: str | torch.device) -> None:
+    """Refuse a device for which a variant was not written.
+
+    Raises:
+        ValueError: `device` is not the CPU.
+    """
+    if torch.device(device).type != "cpu":
+        raise ValueError(f"this variant is for the CPU; on {device} use 'batched' or 'compiled'")
 
 
 def score(predictions: torch.Tensor, labels: torch.Tensor) -> Evaluation:
