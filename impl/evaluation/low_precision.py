@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from .contract import Evaluation, Evaluator, Images, Labels, UnsupportedError, checked, only_cpu, score
+from .folding import fold
 from .sharing import share
 
 __all__ = ["MARGIN", "build", "missing"]
@@ -50,7 +51,9 @@ def build(model: nn.Module, device: str | torch.device = "cpu") -> Evaluator:
     from .kernel import predict_float, predict_int8
     from .plans import byte_plan, float_plan
 
-    plan, exact = byte_plan(model), float_plan(model)
+    folded = fold(model)
+    exact = float_plan(folded)
+    plan = byte_plan(folded, exact)
 
     def evaluate(images: Images, labels: Labels) -> Evaluation:
         images, labels = checked(images, labels)

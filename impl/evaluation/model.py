@@ -72,7 +72,9 @@ def check_layers(model: nn.Module) -> nn.Sequential:
     if not isinstance(model, nn.Sequential) or tuple(map(type, model)) != LAYERS:
         names = ", ".join(layer.__name__ for layer in LAYERS)
         raise TypeError(f"this variant computes one network only, an nn.Sequential of {names}")
-    wanted, found = build().state_dict(), model.state_dict()
+    with torch.device("meta"):  # shapes and dtypes only
+        wanted = build().state_dict()
+    found = model.state_dict()
     for name, tensor in wanted.items():
         if name not in found or found[name].shape != tensor.shape or found[name].dtype != tensor.dtype:
             raise ValueError(f"{name} must be {tensor.dtype} {list(tensor.shape)}")

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from .contract import Evaluation, Evaluator, Images, Labels, checked, only_cpu, score
+from .folding import fold
 from .sharing import share
 
 __all__ = ["build"]
@@ -21,7 +22,7 @@ def build(model: nn.Module, device: str | torch.device = "cpu") -> Evaluator:
     from .kernel import predict_float
     from .plans import float_plan
 
-    plan = float_plan(model)
+    plan = float_plan(fold(model))
 
     def evaluate(images: Images, labels: Labels) -> Evaluation:
         images, labels = checked(images, labels)

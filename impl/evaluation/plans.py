@@ -5,10 +5,9 @@ from typing import TypeVar
 import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from .contract import CLASSES
-from .folding import fold
+from .folding import Folded
 from .kernel import LANES, BytePlan, FloatPlan
 from .model import FEATURES, FILTERS
 
@@ -21,13 +20,8 @@ PATCH = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 """Winograd's G for F(2x2, 3x3)."""
 
 
-def float_plan(model: nn.Module) -> FloatPlan:
-    """Fold the model and transform its second convolution.
-
-    Raises:
-        TypeError, ValueError: See `folding.fold`.
-    """
-    folded = fold(model)
+def float_plan(folded: Folded) -> FloatPlan:
+    """Transform the second convolution."""
     first, second = FILTERS
     taps = folded.weights2.reshape(3, 3, first * second)
     # G g G^T, as two matrix products: einsum takes ten times as long.
@@ -35,22 +29,24 @@ def float_plan(model: nn.Module) -> FloatPlan:
     weights2 = np.tensordot(PATCH, rows, (1, 1)).swapaxes(0, 1).reshape(-1, first, second)
     weights3, bias3 = np.zeros((FEATURES, LANES)), np.zeros(LANES)
     weights3[:, :CLASSES], bias3[:CLASSES] = folded.weights3, folded.bias3
-    arrays = (folded.weights1, folded.bias1, weights2, folded.bias2, weights3, bias3)
-    wide = llvm.get_host_cpu_features().get("avx512f", False)
-    return FloatPlan(*map(_single, arrays), wide=wide)
+    return FloatPlan(
+        _single(folded.weights1),
+        _single(folded.bias1),
+        _single(weights2),
+        _single(folded.bias2),
+        _single(weights3),
+        _single(bias3),
+        llvm.get_host_cpu_features().get("avx512f", False),
+    )
 
 
-def byte_plan(model: nn.Module) -> BytePlan:
-    """Fold the model and turn its convolutions into whole numbers.
+def byte_plan(folded: Folded, plan: FloatPlan) -> BytePlan:
+    """Turn the convolutions into whole numbers; the linear layer is the float32 plan's.
 
     Every channel has a scale of its own. What the first layer can put out at most follows from its weights, because
     pixels are 0 .. 255; that bound is 255 of its output's scale, so nothing is ever cut off and no images are needed
     to calibrate. The scale of an input channel of the second layer goes into the weights before they are rounded.
-
-    Raises:
-        TypeError, ValueError: See `folding.fold`.
     """
-    folded = fold(model)
     first, second = FILTERS
     step1 = _step(folded.weights1, (0,))
     rounded1 = np.rint(folded.weights1 / step1).reshape(3, 3, first).transpose(0, 2, 1)
@@ -62,7 +58,6 @@ def byte_plan(model: nn.Module) -> BytePlan:
     weights2 = folded.weights2 * unit[:, None]
     step2 = _step(weights2, (0, 1))
     rounded2 = np.rint(weights2 / step2).reshape(9, first // 4, 4, second).swapaxes(2, 3)
-    plan = float_plan(model)
     return BytePlan(
         _aligned(weights1, np.int8),
         _single(step1 / unit),
