@@ -30,8 +30,8 @@ from impl.evaluation.digits import draw_digits
 # saves. 10,000 is the size of the task.
 SIZES = {1: 20, 10_000: 3}
 
-# Ratios against the baseline in one run, by duels at 4,000 images, preparation included; at 10,000, where it weighs less,
-# they are a few per cent higher.
+# Ratios against the baseline in one run, by duels at 4,000 images, preparation included; at 10,000, where it weighs
+# less, they are a few per cent higher.
 #
 #   machine                      Python   date         optimised   low_precision
 #   AMD EPYC (Zen 5), 2 cores    3.11     OBSERVED
@@ -50,8 +50,8 @@ CEILINGS = {"optimised": 0.5, "low_precision": 0.5}
 PEER_FLOOR = 1
 PEER_BATCHES = (16, 50, 100, 250, 1000)
 
-# FLOPs a second, counted by the definition of the layers (`model.FLOPS`), against a matrix product of the same precision.
-# Winograd's way executes half of the definition's, so float32 can come out above 1.
+# FLOPs a second, counted by the definition of the layers (`model.FLOPS`), against a matrix product of the same
+# precision. Winograd's way executes half of the definition's, so float32 can come out above 1.
 #
 #   machine                      Python   date         optimised   low_precision
 #   AMD EPYC (Zen 5), 2 cores    3.11     OBSERVED
@@ -183,8 +183,8 @@ def test_time(variant, count, benchmark, torch_profile, request):
         info["peak_bytes"] = 0
     benchmark.extra_info.update(info)
     request.config.stash[GATE].report.notes.append(
-        f"{variant}: {wall * 1e3:,.1f} ms, {count / wall:,.0f} images a second, {processor * 1e3:,.1f} ms of processor, "
-        f"{prepare * 1e3:.1f} ms of it preparing, {info['peak_bytes'] / 2**20:.1f} MiB at most, accuracy "
+        f"{variant}: {wall * 1e3:,.1f} ms, {count / wall:,.0f} images a second, {processor * 1e3:,.1f} ms of "
+        f"processor, {prepare * 1e3:.1f} ms of it preparing, {info['peak_bytes'] / 2**20:.1f} MiB at most, accuracy "
         f"{result.accuracy:.2%}, {info['agreement']:.2%} as the baseline, "
         f"{info[f'share_of_{precision}_product']:.0%} of the {precision} matrix product ({describe_data()})"
     )

@@ -1,4 +1,12 @@
-"""DOC"""
+"""torch.compile with frozen weights, in batches of 250: what takes one line.
+
+Faster than `batched` because frozen weights let the compiler fold the batch normalisation and reorder the weights for
+oneDNN once, and channels_last is oneDNN's own layout. 277 ms for 10,000 images, where the baseline takes 1.70 s and the
+same network in plain torch, folded by hand, 240 (AMD EPYC (Zen 5), 2 cores, Python 3.11, torch 2.15, 2026-11-23).
+
+It costs a C++ compiler, and a start of some 18 s; a later process loads what was compiled and still has to trace. The
+last batch is filled up with black images, because another size would be compiled again.
+"""
 
 import shutil
 import warnings
@@ -33,7 +41,8 @@ def build(model: nn.Module, device: str | torch.device = "cpu") -> Evaluator:
     model = model.to(device)
 
     def predict(images: torch.Tensor) -> torch.Tensor:
-        return model(normalised(images).contiguous(memory_format=torch.channels_last)).argmax(dim=1)
+        logits: torch.Tensor = model(normalised(images).contiguous(memory_format=torch.channels_last))
+        return logits.argmax(dim=1)
 
     run: Any = torch.compile(predict, dynamic=False, options={"freezing": True})
 
@@ -43,7 +52,7 @@ def build(model: nn.Module, device: str | torch.device = "cpu") -> Evaluator:
         # torch's own compiler uses what Python and torch have deprecated.
         with warnings.catch_warnings(), evaluating(model), torch.no_grad():
             warnings.simplefilter("ignore")
-            predictions = torch.cat([run(batch.to(device)).cpu() for batch in padded.split(BATCH)])
+            predictions = torch.cat([run(batch.to(device)).cpu() for batch in torch.split(padded, BATCH)])
         return score(predictions[: len(images)], labels)
 
     return evaluate

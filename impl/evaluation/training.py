@@ -59,10 +59,11 @@ def train(images: torch.Tensor, labels: torch.Tensor, steps: int = STEPS) -> nn.
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.01, total_steps=steps)
         orders = -(-steps * BATCH // len(images))
         places = torch.cat([torch.randperm(len(images)) for _ in range(orders)])[: steps * BATCH]
-        for batch in places.split(BATCH):
+        for batch in torch.split(places, BATCH):
             pixels = network.normalised(images[batch]).contiguous(memory_format=torch.channels_last)
             optimiser.zero_grad()
-            nn.functional.cross_entropy(model(pixels), labels[batch]).backward()
+            loss = nn.functional.cross_entropy(model(pixels), labels[batch])
+            loss.backward()  # type: ignore[no-untyped-call] # torch gives it no types
             optimiser.step()
             schedule.step()
     return model.to(memory_format=torch.contiguous_format).eval()
