@@ -18,7 +18,8 @@ What was tried, 10,000 images on the same machine and day:
 - bfloat16 through torch and oneDNN, folded, channels_last: 163 ms, 4 predictions changed; in the default layout 751.
 - Scales from the batch normalisation's mean and 3, 4, 5 or 6 standard deviations instead of the bound: 13, 5, 2 and 3
   predictions changed, because what is above is cut off.
-- The close calls of each chunk done within the chunk: its scratch memory is new each time, and slower to get than to use.
+- The close calls of each chunk done within the chunk: its scratch memory is new each time, and getting it
+  takes longer than using it.
 - The loop over the inputs written out whole: 6.3 microseconds an image on one core for 4.5; see `kernel.UNROLLED`.
 """
 

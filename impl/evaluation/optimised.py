@@ -11,9 +11,9 @@ Rounding is not the baseline's: logits differ by at most 8e-5 where they reach 5
 is decided by 4e-3, so every prediction agrees.
 
 The limit: 4.05 million FLOPs an image by the definition of the layers, 40.5 GFLOP for 10,000; oneDNN's matrix product
-reaches some 350 GFLOP/s on two cores, which makes 115 ms. Winograd's way needs 2.0 million, and 58 ms at that rate; 7.8 MB
-are read, which is nothing. Measured (AMD EPYC (Zen 5), 2 cores, Python 3.11, torch 2.15, 2026-11-23): 54 ms with some
-1 ms of preparation, where the baseline takes 1.70 s: 31 times. Compiling takes some 2 s, once.
+reaches some 350 GFLOP/s on two cores, which makes 115 ms. Winograd's way needs 2.0 million, and 58 ms at that rate; 7.8
+MB are read, which is nothing. Measured (AMD EPYC (Zen 5), 2 cores, Python 3.11, torch 2.15, 2026-11-23): 54 ms with
+some 1 ms of preparation, where the baseline takes 1.70 s: 31 times. Compiling takes some 2 s, once.
 
 What was tried, 10,000 images on the same machine and day, in ms:
 
