@@ -34,7 +34,7 @@ SIZES = {1: 20, 10_000: 3}
 # less, they are a few per cent higher.
 #
 #   machine                      Python   date         optimised   low_precision
-#   AMD EPYC (Zen 5), 2 cores    3.11     2026-11-23        27.5            46.7  at 4,000 images, another load beside it
+#   AMD EPYC (Zen 5), 2 cores    3.11     2026-11-23        27.5            46.7  at 4,000 images, not alone
 FLOORS = {"optimised": 25, "low_precision": 45}
 # Without AVX-512 a vector is two or four instructions.
 FLOORS_NARROW = {"optimised": 6, "low_precision": 45}
