@@ -18,10 +18,11 @@ setup: $(READY)  ## the environment in .venv, pinned by requirements.lock
 
 # The lock is a constraint and not a list to install: with UV_TORCH_BACKEND=cpu torch needs no CUDA packages, and none come.
 $(READY): pyproject.toml requirements.lock
-	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed; $(PYTHON) is {v.major}.{v.minor}. Say make PYTHON=python3.12, for example.")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r pyproject.toml $(EXTRAS:%=--extra %) -c requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed; $(PYTHON) is {v.major}.{v.minor}. Say make PYTHON=python3.12, for example.")'
+	@echo "setting up $(VENV) (some minutes the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r pyproject.toml $(EXTRAS:%=--extra %) -c requirements.lock
 	@touch $@
 
 bench: $(READY)  ## the main job: every case's table, ratios with intervals, verdicts against the saved baselines

@@ -63,7 +63,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Save what pytest-benchmark's own description lacks, or has in too much detail to compare."""
+    """Save what pytest-benchmark's own description lacks or has in too much detail to compare.
+
+    And not what the machine is called: saved runs are committed, and that is nobody's business.
+    """
+    machine_info["node"] = ""
+    machine_info["release"] = machine_info["release"].partition("-")[0]
     machine_info["gate"] = config.stash[GATE].machine
 
 

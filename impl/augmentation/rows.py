@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import bdtr
 
 from .baseline import CHANGE_PROBABILITY
-from .kernel import COUNT_BITS, NARROW, Plan, fill_rows, make_scratch
+from .kernel import COUNT_BITS, LANES, NARROW, Plan, fill_rows, make_scratch
 from .progress import progress
 from .vocabulary import VOCABULARY, clean
 
@@ -78,17 +78,22 @@ class Rows:
         rows = np.empty((count, words), np.uint64)
         labels = np.empty(count, np.uint8)
 
+        if count < 2 * CHUNK:
+            threads = 1  # starting another takes as long as it would save
+        # As many chunks for each thread, in whole groups.
+        chunks = -(-count // (CHUNK * threads)) * threads
+        step = -(-count // (max(chunks, 1) * LANES)) * LANES or LANES
         mine = threading.local()
 
         def prepare() -> None:
             mine.scratch = make_scratch(self.plan, words)
 
         def fill(start: int) -> None:
-            chunk = slice(start, start + CHUNK)
+            chunk = slice(start, start + step)
             fill_rows(self.plan, mine.scratch, np.uint64(first + start), *self.key, rows[chunk], labels[chunk])
 
-        starts = range(0, count, CHUNK)
-        if threads == 1 or len(starts) == 1:
+        starts = range(0, count, step)
+        if threads == 1:
             prepare()
             for start in progress(starts, total=len(starts), unit="chunk"):
                 fill(start)

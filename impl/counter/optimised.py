@@ -1,13 +1,34 @@
-"""TODO docstring."""
+"""A thread takes ten thousand counts at a time, and writes their entries as rows of a table, in one system call.
+
+Why it is faster than `sequential`: the lock is taken 14 times and not 100,000 times, and no entry is a Python string.
+Within a block the entries have equal length and nearly equal text: NumPy lays the text down, then fills three columns
+with digits looked up four at a time. What is left is the clock, read for each entry, and the writing. Of 12 ms for
+100,000 entries the clock takes 5.0, the system's writing 2.4, the table 1.5, and starting fifteen threads the rest.
+
+What it costs: entries reach the file a block at a time. Four threads or more do the work, since none goes on beyond a
+quarter of it; on a quiet machine the others come too late to find any.
+
+When a thread dies, the others stop before they write anything behind the gap, and the log is cut back to whole entries.
+
+Tried, one change at a time; AMD EPYC Turin (Zen 5), 2 cores, CPython 3.11.7, NumPy 2.4.6, 2026-11-23, medians:
+
+- Blocks of 250, 500, 1000, 2000, 4000 entries: 29, 22, 18, 15, 14 ms (an earlier table; this one likes 10,000).
+- Writing outside the lock, in order, by a second lock that is taken before the first is let go, so that one block is
+  written while the next is made: 4.6 to 5.0 times the time of one bare write, where one lock took 4.8 to 5.4. A tenth
+  at the most, for locks that must know their owner and a thread switch for each block.
+- Passing the turn round from thread to thread, so that all fifteen write: 5.5 times.
+- Nobody begins before all threads are started: no gain, and half as fast with three other processes on the machine.
+- Looking up all digits of the count and of the seconds too: 24 us per 1000 entries where this takes 12.
+- One table of a million six-digit numbers for the microseconds: 5.2 us per 1000 entries, two small ones 3.9.
+- `time.time_ns` for `time.time`: 7.3 and 5.3 ms for 100,000; a list comprehension made into an array: 7.4 ms.
+- Using one buffer for all blocks: no difference.
+"""
 
 import os
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,38 +36,36 @@ from numpy.typing import NDArray
 from .log import CounterResult, cut_to_whole_entries, prepare
 from .threads import Shared, together
 
-BLOCK = 5000
+BLOCK = 10_000
+CROWD = 4  # so many threads, at least, do the work (if there are so many)
 QUADS = np.frombuffer(b"".join(b"%04d" % n for n in range(10_000)), np.uint32)  # 0 to 9999, four digits each
 
 
-def digits(values: NDArray[Any], width: int) -> NDArray[np.void]:
-    """The last `width` decimal digits of whole numbers: int[n] -> n items of `width` ASCII bytes, four at a time."""
-    groups = -(-width // 4)
-    quads = np.empty((len(values), groups), np.uint32)
-    for column in range(groups - 1, 0, -1):
-        higher = values // 10_000
-        quads[:, column] = QUADS[values - 10_000 * higher]
-        values = higher
-    quads[:, 0] = QUADS[values]
-    size = 4 * groups
+def last_digits(groups: NDArray[np.uint32], width: int) -> NDArray[np.void]:
+    """The last `width` digits of numbers in groups of four: uint32[n, groups] -> n items of `width` bytes."""
+    size = 4 * groups.shape[1]
     tail = np.dtype({"names": ["tail"], "formats": [f"V{width}"], "offsets": [size - width], "itemsize": size})
-    return quads.view(tail)["tail"][:, 0]
+    return groups.view(tail)["tail"][:, 0]
 
 
 @cache
 def layout(thread: int, width: int) -> tuple[str, np.dtype[np.void]]:
-    """A thread's entry for counts of `width` digits: the text, with %010d for the second, and where its numbers go."""
-    zeros = "0" * width
-    head = f"Increased Count to {zeros}"
-    until_micros = f"{head} from thread {thread}\nTimestamp: %010d."
-    until_again = f"{until_micros}000000\nAfter some time... Now the count is "
-    text = f"{until_again}{zeros} from thread {thread}\n\n"
+    """A thread's entry for counts of `width` digits: its text, and where the numbers go that change within a block.
+
+    In the text, %(high)s is the count but for its last four digits, and %(second)010d the second.
+    """
+    low = min(width, 4)
+    known = {"high": "0" * (width - low), "second": 0}
+    until_count = "Increased Count to %(high)s"
+    until_micros = f"{until_count}{'0' * low} from thread {thread}\nTimestamp: %(second)010d."
+    until_again = f"{until_micros}000000\nAfter some time... Now the count is %(high)s"
+    text = f"{until_again}{'0' * low} from thread {thread}\n\n"
     numbers = np.dtype(
         {
             "names": ["count", "micros", "again"],
-            "formats": [f"V{width}", "V6", f"V{width}"],
-            "offsets": [len(head) - width, len(until_micros % 0), len(until_again % 0)],
-            "itemsize": len(text % 0),
+            "formats": [f"V{low}", "V6", f"V{low}"],
+            "offsets": [len(part % known) for part in (until_count, until_micros, until_again)],
+            "itemsize": len(text % known),
         }
     )
     return text, numbers
@@ -55,24 +74,29 @@ def layout(thread: int, width: int) -> tuple[str, np.dtype[np.void]]:
 def entries(thread: int, first: int, stamps: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The entries `first`, `first + 1`, ... as bytes, one for each moment (float64[n], seconds since 1970).
 
-    All n counts must have equally many digits: then all entries have the same length, and are rows of a table.
+    All counts must have equally many digits, and the same ones but for the last four. Then all entries have the same
+    length, and are rows of a table in which most columns never change.
     """
-    width = len(str(first))
-    text, numbers = layout(thread, width)
+    text, numbers = layout(thread, len(str(first)))
     rows = np.empty(len(stamps), numbers)
+
     whole = rows.view(f"V{numbers.itemsize}")
     seconds = stamps.astype(np.int64)
-    ticks = np.flatnonzero(np.diff(seconds)) + 1  # nearly always none: a block takes well under a millisecond
+    ticks = np.flatnonzero(np.diff(seconds)) + 1  # nearly always none: a block takes half a millisecond
     for begin, end in pairwise((0, *ticks.tolist(), len(rows))):
-        whole[begin:end] = np.void((text % seconds[begin]).encode())
-    rows["micros"] = digits(((stamps - seconds) * 1e6).astype(np.int32), 6)
-    rows["count"] = rows["again"] = digits(np.arange(first, first + len(rows)), width)
+        whole[begin:end] = np.void((text % {"high": str(first)[:-4], "second": seconds[begin]}).encode())
+
+    low = first % 10_000
+    rows["count"] = rows["again"] = last_digits(QUADS[low : low + len(rows), None], numbers["count"].itemsize)
+    micros = ((stamps - seconds) * 1e6).astype(np.int32)
+    high = micros // 10_000
+    rows["micros"] = last_digits(np.stack((QUADS[high], QUADS[micros - 10_000 * high]), axis=1), 6)
     return rows.view(np.uint8)
 
 
 def read_clock(times: int) -> NDArray[np.float64]:
     """The wall clock, read so many times: float64[times], seconds since 1970."""
-    return np.fromiter(iter(time.time, 0.0), np.float64, times)  # "until it is 1970": without a Python frame each time
+    return np.fromiter(iter(time.time, 0.0), np.float64, times)  # "until it is 1970": calls without a Python frame
 
 
 def write_all(file: int, data: NDArray[np.uint8]) -> None:
@@ -82,56 +106,33 @@ def write_all(file: int, data: NDArray[np.uint8]) -> None:
         left = left[os.write(file, left) :]
 
 
-def let_go(lock: "threading.RLock") -> None:
-    """Release a lock if this thread holds it."""
-    with suppress(RuntimeError):
-        lock.release()
+def claim(shared: Shared, block: int) -> range:
+    """Take the next counts: at most `block`, of equally many digits, and the same ones but for the last four."""
+    first = shared.count + 1
+    end = min(first + block, 10 ** len(str(first)), (first // 10_000 + 1) * 10_000, shared.limit + 1)
+    shared.count = end - 1
+    return range(first, end)
 
 
-class HandOverHand:
-    """Two locks taken in turn: a thread lets go of the first only when it has the second.
-
-    So blocks are written in the order they were claimed, while the next one is already being made. The locks are
-    RLocks because these know their owner: a thread that dies can let go of what it holds, wherever it was.
-    """
-
-    def __init__(self, shared: Shared, write: Callable[[NDArray[np.uint8]], object], block: int = BLOCK) -> None:
-        self.shared = shared
-        self.write = write
-        self.block = block
-        self.claiming = shared.lock
-        self.writing = threading.RLock()
-
-    def claim(self) -> tuple[int, int]:
-        """The next counts: first and how many, never of different length in digits. None are left: 0."""
-        first = self.shared.count + 1
-        last = min(self.shared.count + self.block, 10 ** len(str(first)) - 1, self.shared.limit)
-        self.shared.count = last
-        return first, last - first + 1
-
-    def count_up(self, thread: int) -> int:
-        """Count until the limit is reached; return how many entries this thread wrote."""
-        wrote = 0
-        try:
-            while True:
-                self.claiming.acquire()
-                first, many = self.claim()
-                if not many:
-                    return wrote
-                block = entries(thread, first, read_clock(many))
-                self.writing.acquire()
-                self.claiming.release()
-                if self.shared.halt.is_set():  # what stands before this block may be missing
-                    return wrote
-                self.write(block)
-                self.writing.release()
-                wrote += many
-        except BaseException:
-            self.shared.halt.set()  # before the locks go: nobody may write after the gap
-            raise
-        finally:
-            let_go(self.claiming)
-            let_go(self.writing)
+def count_up(
+    shared: Shared, thread: int, write: Callable[[NDArray[np.uint8]], object], share: int, block: int = BLOCK
+) -> int:
+    """Count until the limit is reached, or the thread has written its share; return how many entries it wrote."""
+    wrote = 0
+    while wrote < share:
+        with shared.lock:
+            if shared.halt.is_set():  # a block may be missing
+                break
+            try:
+                counts = claim(shared, block)
+                if not counts:
+                    break
+                write(entries(thread, counts[0], read_clock(len(counts))))
+            except BaseException:
+                shared.halt.set()  # before the lock goes: nobody may write behind the gap
+                raise
+        wrote += len(counts)
+    return wrote
 
 
 def run(
@@ -140,10 +141,14 @@ def run(
     """Count to exactly the limit, every entry in order; after any failure the log is a prefix of whole entries."""
     path = prepare(log_path, threads, limit, start_delay)
     shared = Shared(limit)
+    share = -(-limit // min(threads, CROWD))
     with path.open("r+b", buffering=0) as log:
-        blocks = HandOverHand(shared, lambda data: write_all(log.fileno(), data))
+
+        def write(data: NDArray[np.uint8]) -> None:
+            write_all(log.fileno(), data)
+
         try:
-            return together(blocks.count_up, shared, threads, start_delay)
+            return together(lambda thread: count_up(shared, thread, write, share), shared, threads, start_delay)
         except BaseException:
             cut_to_whole_entries(log)
             raise

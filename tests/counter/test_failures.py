@@ -3,6 +3,7 @@
 That the error arrives and nobody hangs holds for every variant.
 """
 
+import _thread
 import errno
 import inspect
 import os
@@ -22,18 +23,18 @@ from impl.counter.threads import wait
 ROOT = Path(__file__).parents[2]
 
 
-class Death(BaseException):  # noqa: N818  # not an Exception, and so nothing that a handler would expect
-    pass
+class Death(BaseException):
+    """Not an Exception, and so nothing that a handler would expect."""
 
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
-    before = threading.active_count()
+    before = _thread._count()
     yield
     deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
+    while _thread._count() > before and time.monotonic() < deadline:
         time.sleep(0.001)  # a thread has said that it ended, and the interpreter is still putting it away
-    assert threading.active_count() == before
+    assert _thread._count() == before
 
 
 def assert_prefix(path, *, shorter_than):
@@ -55,8 +56,8 @@ def die_at_call(number, function):
     return mortal
 
 
-@pytest.mark.parametrize("call", [1, 2, 4, 9, 18])
-@pytest.mark.parametrize("step", ["read_clock", "entries", "write_all", "digits"])
+@pytest.mark.parametrize("call", [1, 2, 4, 9, 14])
+@pytest.mark.parametrize("step", ["claim", "read_clock", "entries", "write_all"])
 def test_a_thread_dies_in_any_step(step, call, tmp_path, monkeypatch):
     monkeypatch.setattr(optimised, step, die_at_call(call, getattr(optimised, step)))
     with pytest.raises(Death):
@@ -65,33 +66,35 @@ def test_a_thread_dies_in_any_step(step, call, tmp_path, monkeypatch):
 
 
 def test_a_thread_dies_at_any_line(tmp_path, monkeypatch):
-    """Thread 2 is killed at the first line it runs within the loop, in the next run at the second, and so on."""
-    source, first = inspect.getsourcelines(optimised.HandOverHand.count_up)
-    handler = first + next(n for n, line in enumerate(source) if line.strip().startswith("except"))
-    codes = {optimised.HandOverHand.count_up.__code__: handler, optimised.HandOverHand.claim.__code__: 10**9}
+    """Thread 2 is killed at the first line it runs within the loop, in the next run at the second, and so on.
+
+    Spared are the handler, and lines where nothing is called and so no exception can arise or be delivered; a tracer
+    can raise one there all the same, between a `with` and its lock, and no lock of Python's would be let go.
+    """
+    count_up = optimised.count_up
+    codes = {count_up.__code__, optimised.claim.__code__}
+    source, first = inspect.getsourcelines(count_up)
+    bare = ("with ", "try:", "break", "except", "shared.halt.set", "raise")
+    spared = {first + n for n, line in enumerate(source) if line.strip().startswith(bare)}
     left = died = 0
 
     def trace(frame, event, arg):
         nonlocal left
-        if event == "line" and frame.f_lineno < codes[frame.f_code]:
+        if event == "line" and frame.f_lineno not in spared:
             left -= 1
             if not left:
                 raise Death(frame.f_lineno)
         return trace
 
-    class Traced(optimised.HandOverHand):
-        def __init__(self, shared, write):
-            super().__init__(shared, write, block=10)
+    def traced(shared, thread, write, share):
+        if thread == 2:
+            sys.settrace(lambda frame, event, arg: trace if frame.f_code in codes else None)
+        try:
+            return count_up(shared, thread, write, share, block=10)
+        finally:
+            sys.settrace(None)
 
-        def count_up(self, thread):
-            if thread == 2:
-                sys.settrace(lambda frame, event, arg: trace if frame.f_code in codes else None)
-            try:
-                return super().count_up(thread)
-            finally:
-                sys.settrace(None)
-
-    monkeypatch.setattr(optimised, "HandOverHand", Traced)
+    monkeypatch.setattr(optimised, "count_up", traced)
     for line in range(1, 61):
         left = line
         try:
@@ -107,9 +110,10 @@ def test_a_thread_dies_at_any_line(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_dead_thread_is_reported_by_every_variant(name, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(Death, match="500"):
-        patch.setattr(time, "time", die_at_call(500, time.time))
+    monkeypatch.setattr(time, "time", die_at_call(500, time.time))
+    with pytest.raises(Death, match="500"):
         VARIANTS[name](tmp_path / "log", limit=1_000_000)
+    monkeypatch.undo()
 
 
 @pytest.mark.parametrize("room", [0, 1, 100, 127, 128, 500_000, 8_000_001])
@@ -229,15 +233,14 @@ def test_ctrl_c_does_not_wait_for_the_start_delay(tmp_path):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_thread_that_cannot_be_started(name, tmp_path, monkeypatch):
-    start = threading.Thread.start
-    calls = iter(range(1, 100))
+    start = _thread.start_new_thread
 
-    def fail_at_the_eighth(thread):
-        if next(calls) == 8:
+    def fail_at_the_eighth(body, arguments):
+        if arguments == (8,):
             raise RuntimeError("can't start new thread")
-        start(thread)
+        return start(body, arguments)
 
-    monkeypatch.setattr(threading.Thread, "start", fail_at_the_eighth)
+    monkeypatch.setattr(_thread, "start_new_thread", fail_at_the_eighth)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         VARIANTS[name](tmp_path / "log")
 

@@ -33,8 +33,8 @@ def test_what_is_asked():
     assert questions(None, None) == []
     floor, saved, improved = questions(5, found(10.0))
     assert (floor.above, floor.below, floor.needed) == (5, 5, True)
-    assert saved.above == saved.below == pytest.approx(9.7 * 0.75)
-    assert improved.above == improved.below == pytest.approx(10.2 * 1.25)
+    assert saved.above == saved.below == pytest.approx(9.7 / 3)
+    assert improved.above == improved.below == pytest.approx(10.2 * 3)
     assert not improved.needed
 
 
@@ -84,7 +84,7 @@ def test_slower_than_saved_names_the_run_and_both_ratios():
     failure = Judged(found(3.0, saved="below"), None, found(10.0), "0007_b").failure()
     assert "candidate is 3 times faster" in failure
     assert "the saved run 0007_b has 10 times (9.7 to 10.2)" in failure
-    assert "less than 7.27" in failure
+    assert "less than 3.23, which is 1/3 of that" in failure
     assert "make baseline" in failure
 
 
