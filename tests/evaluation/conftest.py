@@ -1,4 +1,4 @@
-"""A small digit set and a model trained on it for seconds, in a cache of the session's own."""
+"""A small digit set and a model trained for seconds, in a cache that only these tests see: benchmarks take the real one."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from impl.evaluation.data import DIGITS, ROOT_VARIABLE, raw_folder
 from impl.evaluation.digits import write_digits
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def small_cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     write_digits(raw_folder(folder / DIGITS), 2_000, 1_000, 3)
@@ -20,12 +20,12 @@ def small_cache(tmp_path_factory):
         yield folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def data(small_cache):
     return load_data()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def model(data):
     return load_model()
 
