@@ -1,4 +1,4 @@
-"""A small digit set and a model trained for seconds, in a cache that only these tests see: benchmarks take the real one."""
+"""A small digit set and a model trained for seconds, in a cache that only these tests see."""
 
 import pytest
 import torch
