@@ -71,7 +71,7 @@ def model():
 
 
 @cache
-def tested():
+def held_out():
     return load_data()[1]
 
 
@@ -96,7 +96,7 @@ def prepared(variant, trained):
 
 def run(variant, count):
     """Prepare and evaluate; of what compiles, the preparation is `test_cold_start`'s."""
-    images, labels = (part[:count] for part in tested())
+    images, labels = (part[:count] for part in held_out())
     return (evaluator(variant) if variant == "compiled" else prepared(variant, model()))(images, labels)
 
 
@@ -135,18 +135,18 @@ def matcher(variant):
 @pytest.mark.parametrize("count", [1, 7, 251, 1_003])
 @pytest.mark.parametrize("variant", list(VARIANTS)[1:])
 def test_matches(variant, count):
-    images, labels = (part[:count] for part in tested())
-    matcher(variant)(expected(tested, count), evaluator(variant)(images, labels))
+    images, labels = (part[:count] for part in held_out())
+    matcher(variant)(expected(held_out, count), evaluator(variant)(images, labels))
 
 
-@pytest.mark.parametrize("which", [tested, more], ids=["test set", "another seed"])
+@pytest.mark.parametrize("which", [held_out, more], ids=["test set", "another seed"])
 @pytest.mark.parametrize("variant", list(VARIANTS)[1:])
 def test_every_image(variant, which):
     matcher(variant)(expected(which, 10_000), evaluator(variant)(*which()))
 
 
 def test_trained():
-    accuracy = expected(tested, 10_000).accuracy
+    accuracy = expected(held_out, 10_000).accuracy
     assert accuracy >= 0.97, f"the trained model is right on {accuracy:.2%} of the images; 97 % are wanted"
 
 
@@ -154,13 +154,13 @@ def test_trained():
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_time(variant, count, benchmark, torch_profile, request):
     benchmark.group = f"evaluation {count:,} images"
-    few = [part[:200] for part in tested()]
+    few = [part[:200] for part in held_out()]
     evaluator(variant)(*few)  # compiled, or loaded from the cache: see test_cold_start
     torch_profile(partial(evaluator(variant), *few))
     before = time.process_time()
     result = benchmark.pedantic(run, (variant, count), rounds=SIZES[count])
     processor = (time.process_time() - before) / SIZES[count]
-    matcher(variant)(expected(tested, count), result)
+    matcher(variant)(expected(held_out, count), result)
     if benchmark.disabled or count < max(SIZES):
         return
     start = time.perf_counter()
@@ -175,7 +175,7 @@ def test_time(variant, count, benchmark, torch_profile, request):
         "cpu_seconds": processor,
         "prepare_seconds": prepare,
         "accuracy": result.accuracy,
-        "agreement": float((result.predictions == expected(tested, count).predictions).double().mean()),
+        "agreement": float((result.predictions == expected(held_out, count).predictions).double().mean()),
         f"share_of_{precision}_product": network.FLOPS * count / wall / product(precision)[1],
     }
     try:
@@ -233,7 +233,7 @@ def test_share_of_the_matrix_product(variant, duel):
     multiply, _ = product("int8" if variant == "low_precision" else "float32")
     rows, inner, columns = PRODUCT
     flops = 2 * rows * inner * columns
-    count = min(round(flops / network.FLOPS), len(tested()[0]))
+    count = min(round(flops / network.FLOPS), len(held_out()[0]))
     duel(multiply, partial(run, variant, count), floor=SHARES[variant] * flops / (network.FLOPS * count))
 
 
@@ -303,7 +303,7 @@ def openvino_logits():
 
 
 def peer_predictions(logits, batch):
-    images = tested()[0].numpy()
+    images = held_out()[0].numpy()
     batches = [images[start : start + batch] for start in range(0, len(images), batch)]
     return np.concatenate([found.argmax(axis=1) for found in logits(batches)])
 
@@ -316,7 +316,7 @@ def test_against_peers(peer, duel, request):
     best = min(ways, key=lambda batch: seconds(ways[batch]))
     name = request.node.callspec.id
     request.config.stash[GATE].report.notes.append(f"{name}: its best of the batches {PEER_BATCHES} is {best}")
-    duel(ways[best], partial(run, "optimised", len(tested()[0])), floor=PEER_FLOOR, check=assert_peer)
+    duel(ways[best], partial(run, "optimised", len(held_out()[0])), floor=PEER_FLOOR, check=assert_peer)
 
 
 def assert_peer(predictions, found):
@@ -340,7 +340,7 @@ def memory_of(request, variant):
     peaks = request.config.stash[GATE].peaks
     key = f"evaluation {variant}".encode()
     if key not in peaks:
-        arrays = [part.numpy() for part in tested()]  # tensors would be sent through memory that is shared
+        arrays = [part.numpy() for part in held_out()]  # tensors would be sent through memory that is shared
         peaks[key] = weigh(whole, variant, model(), *arrays, prepare=partial(ready, variant))
     return peaks[key]
 

@@ -62,9 +62,9 @@ def test_flat_images_and_a_dead_channel(model, labels):
     dead = random_model(1)
     for layer in (dead[0], dead[4]):
         layer.weight.data[3] = 0
-    for tested in (model, dead):
-        expected = VARIANTS["baseline"](tested)(flat, labels[:3]).predictions
-        assert (VARIANTS["low_precision"](tested)(flat, labels[:3]).predictions == expected).all()
+    for held_out in (model, dead):
+        expected = VARIANTS["baseline"](held_out)(flat, labels[:3]).predictions
+        assert (VARIANTS["low_precision"](held_out)(flat, labels[:3]).predictions == expected).all()
 
 
 @pytest.mark.parametrize("limit", ["AVX2", "avx512_core", "SSE41"])
