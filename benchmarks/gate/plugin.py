@@ -9,7 +9,7 @@ import pytest
 from benchmarks.gate import machine, saved
 from benchmarks.gate.session import GATE, anchor_storage, choose_runs, open_gate
 
-pytest_plugins = ["benchmarks.gate.fixtures"]
+pytest_plugins = ["benchmarks.gate.fixtures", "benchmarks.gate.profiling"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
