@@ -30,7 +30,7 @@ from impl.evaluation.digits import draw_digits
 # saves. 10,000 is the size of the task.
 SIZES = {1: 20, 10_000: 3}
 
-# Ratios against the baseline in one run, by duels at 5,000 images, preparation included; at 10,000, where it weighs
+# Ratios against the baseline in one run, by duels at 4,000 images, preparation included; at 10,000, where it weighs
 # less, they are a few per cent higher.
 #
 #   machine                      Python   date         optimised   low_precision
@@ -39,7 +39,7 @@ SIZES = {1: 20, 10_000: 3}
 FLOORS = {"optimised": 20, "low_precision": 35}
 # Without AVX-512 a vector is two or four instructions.
 FLOORS_NARROW = {"optimised": 6, "low_precision": 35}
-IMAGES = 5_000
+IMAGES = 4_000
 
 # Peak memory against the baseline's, in fresh processes, for preparing and evaluating 10,000 images that are there.
 #
