@@ -1,8 +1,12 @@
 """What is asked of a duel, and what its answers mean: floors, saved runs, and the sentence a failed test ends with."""
 
+import math
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from benchmarks.gate.duel import Duel, Question
+
+Verdict: TypeAlias = Literal["faster", "same", "slower", "inconclusive"]
 
 # A saved ratio comes from another day: kernel, caches and neighbours move the two sides of a duel differently. Runs
 # of nearly one tree in one afternoon (AMD EPYC Turin (Zen 5), two shared cores, 2026-11-23) had ratios of 75 to 159
@@ -10,6 +14,10 @@ from benchmarks.gate.duel import Duel, Question
 # ratio gets a factor of three, which one busy neighbour does not use up. Slowdowns of a few per cent are for
 # comparing revisions in one run, never for this.
 SAVED_FACTOR = 3.0
+
+# Slower than another revision is who is proven more than 1 % slower; the bet against being slower by the tolerance
+# (--tolerance, 3 %) runs at the same time, and the first of them to be won ends the duel.
+LEAST_SLOWDOWN = 0.01
 
 
 def questions(floor: float | None, saved: Duel | None) -> list[Question]:
@@ -28,6 +36,44 @@ def questions(floor: float | None, saved: Duel | None) -> list[Question]:
         asked.append(Question("saved", above=low, below=low))
         asked.append(Question("improved", above=high, below=high, needed=False))
     return asked
+
+
+def revision_questions(tolerance: float) -> list[Question]:
+    """Return what to ask about another revision, the reference: is the candidate slower, and if not, is it faster?
+
+    Args:
+        tolerance: the slowdown that must not be missed, as a share: 0.03 is 3 %.
+
+    Raises:
+        ValueError: for a tolerance that does not exceed the slowdown that is let pass.
+    """
+    if not tolerance > LEAST_SLOWDOWN:
+        raise ValueError(
+            f"the tolerance is more than {LEAST_SLOWDOWN:.0%}, under which nothing is slower, not {tolerance:.3g}"
+        )
+    return [
+        Question("revision", above=1 / (1 + tolerance), below=1 / (1 + LEAST_SLOWDOWN)),
+        Question("faster", above=1 + LEAST_SLOWDOWN, below=1 + LEAST_SLOWDOWN, needed=False),
+    ]
+
+
+def revision_verdict(duel: Duel) -> Verdict | None:
+    """Return what a duel that was asked `revision_questions` says, or None where it was not."""
+    if duel.answer("revision") == "below":
+        return "slower"
+    if duel.answer("faster") == "above":
+        return "faster"
+    words: dict[str, Verdict] = {"above": "same", "open": "inconclusive"}
+    return words.get(duel.answer("revision") or "")
+
+
+def detectable(duel: Duel) -> float:
+    """Return the slowdown, as a share, that the pairs rule out: a greater one would have been told.
+
+    Infinite where there were too few pairs to tell anything.
+    """
+    low = duel.told[0]
+    return 1 / low - 1 if low > 0 else math.inf
 
 
 @dataclass(frozen=True)
