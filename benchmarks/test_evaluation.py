@@ -59,6 +59,9 @@ PEER_BATCHES = (16, 50, 100, 250, 1000)
 SHARES = {"optimised": 0.6, "low_precision": 0.4}
 PRODUCT = 3200, 1024, 4096
 
+# Images against another revision: some 5 to 15 ms each.
+REVISION_IMAGES = {"baseline": 100, "batched": 200, "optimised": 1_000, "low_precision": 1_000}
+
 EXACT = ("batched", "optimised", "compiled")
 # What low_precision may miss: 1 prediction in 1,000, and 0.05 points of accuracy.
 MISSED, POINTS = 0.001, 0.05
@@ -224,6 +227,20 @@ def seconds(work):
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_revision(variant, against):
+    """Evaluation alone: what preparing takes is milliseconds that everybody would notice."""
+    data = [part[: REVISION_IMAGES.get(variant, 250)] for part in held_out()]
+
+    def work(build):
+        try:
+            return partial(build(model()), *data)
+        except UnsupportedError as error:
+            pytest.skip(str(error))
+
+    against("impl.evaluation", variant, work, check=assert_same)
 
 
 @pytest.mark.parametrize("variant", SHARES)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from benchmarks.gate.duel import Duel, Question
+from benchmarks.gate.saved import Peaks
 
+MIB = 1024 * 1024
 Verdict: TypeAlias = Literal["faster", "same", "slower", "inconclusive"]
 
 # A saved ratio comes from another day: kernel, caches and neighbours move the two sides of a duel differently. Runs
@@ -121,6 +123,130 @@ class Judged:
                 "what made it slower; if that is meant, save a new run (make baseline) and commit it with the reason."
             )
         return f"{self.duel.name}: {in_words(self.duel)}; {' Also, '.join(complaints)}" if complaints else None
+
+
+# Peak memory hardly varies, but a reference of a few MiB does, and so does the ratio to it (7.5 and 11.7 MiB were seen
+# in one hour, AMD EPYC (Zen 5), 2026-11-23). More memory than saved is what exceeds the ratio and the bytes by a
+# quarter, and the bytes by more than allocators and the interpreter keep in stock.
+MEMORY_FACTOR = 1.25
+MEMORY_NOISE = 4 * MIB
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One comparison of peak memory.
+
+    Attributes:
+        name: in the report.
+        test: its id.
+        reference: bytes.
+        candidate: bytes.
+        limit: the greatest ratio allowed.
+        saved: what a saved run has.
+        run: the name of that run.
+    """
+
+    name: str
+    test: str
+    reference: int
+    candidate: int
+    limit: float
+    saved: Peaks | None = None
+    run: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """Return candidate / reference."""
+        return self.candidate / self.reference
+
+    @property
+    def saved_verdict(self) -> Literal["same", "more"] | None:
+        """Return whether the candidate takes more memory than in the saved run; None without one."""
+        if self.saved is None:
+            return None
+        more = (
+            self.ratio > MEMORY_FACTOR * self.saved.candidate / self.saved.reference
+            and self.candidate > MEMORY_FACTOR * self.saved.candidate
+            and self.candidate > MEMORY_NOISE + self.saved.candidate
+        )
+        return "more" if more else "same"
+
+    def failure(self) -> str | None:
+        """Return why the test fails and what to do about it, or None where it does not."""
+        complaints = []
+        if self.ratio > self.limit:
+            complaints.append(
+                f"the ceiling is {self.limit:g} times. Find what holds on to more memory, or raise the ceiling and say "
+                "why beside it."
+            )
+        if self.saved and self.saved_verdict == "more":
+            complaints.append(
+                f"the saved run {self.run} has {self.saved.candidate / MIB:.1f} MiB, "
+                f"{self.saved.candidate / self.saved.reference:.2f} times its reference's. Find what takes more; if "
+                "that is meant, save a new run (make baseline) and commit it with the reason."
+            )
+        return f"{self}; {' Also, '.join(complaints)}" if complaints else None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: peak memory of the candidate is {self.candidate / MIB:.1f} MiB, {self.ratio:.2f} times the "
+            f"reference's {self.reference / MIB:.1f} MiB"
+        )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One benchmark against the same one at another revision.
+
+    Attributes:
+        name: of the benchmark, in the report.
+        test: its id.
+        revision: the other one, in words.
+        verdict: "new" where the other revision does not have it, "unsupported" where neither side runs on this machine.
+        duel: what was measured; None without a duel.
+        tolerance: the slowdown that must not be missed, as a share.
+        note: how a confirmation went, or why nothing was measured.
+    """
+
+    name: str
+    test: str
+    revision: str
+    verdict: Verdict | Literal["new", "unsupported"]
+    duel: Duel | None = None
+    tolerance: float = 0.0
+    note: str = ""
+
+    def failure(self, *, strict: bool) -> str | None:
+        """Return why the test fails and what to do about it, or None where it does not."""
+        if self.duel is None or self.verdict in {"same", "faster"}:
+            return None
+        if self.verdict == "slower":
+            return (
+                f"{self.name} is slower than at {self.revision}: {slowdown(self.duel)}; {self.note}. Find what made it "
+                "slower (--benchmark-cprofile, --torch-profile). If that is meant, say so where the change is reviewed."
+            )
+        if not strict:
+            return None
+        return (
+            f"{self.name} against {self.revision} is inconclusive, and --strict asks for a verdict: {self.evidence()}"
+        )
+
+    def evidence(self) -> str:
+        """Return what an inconclusive duel does tell, and how to get more out of it."""
+        if self.duel is None:
+            return self.note
+        told = detectable(self.duel)
+        finer = f"a slowdown of {told:.1%} would have been told" if told < math.inf else "no slowdown could be told"
+        return "; ".join(filter(None, (self.note, f"in {self.duel.seconds:.0f} s {finer}", "--budget gives it longer")))
+
+
+def slowdown(duel: Duel) -> str:
+    """Return by how much the candidate is slower, with the evidence."""
+    low, high = (1 / ratio - 1 for ratio in reversed(duel.interval))
+    return (
+        f"{1 / duel.ratio - 1:+.1%} ({percent(duel.coverage)} interval {low:+.1%} to {high:+.1%}, {duel.pairs} pairs, "
+        f"{duration(duel.reference)} there, {duration(duel.candidate)} here)"
+    )
 
 
 def in_words(duel: Duel) -> str:
