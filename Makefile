@@ -34,10 +34,14 @@ test: $(READY)  ## everything that is checked and not timed
 	$(BIN)/python -m pytest --benchmark-skip --junit-xml=$(RESULTS)/test.xml $(ARGS)
 	@echo "results: $(RESULTS)/test.xml"
 
-lint: $(READY)  ## ruff and mypy
+# The workflow linters see only the files' text, and need no network: what they cannot know is in tests/test_workflows.py.
+lint: $(READY)  ## ruff, mypy, and the workflows' linters
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --pedantic --strict-collection --no-progress --quiet .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 format: $(READY)  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,222 @@
+"""What neither zizmor nor the workflow schema checks, in `complaints`; and that `make lint` does run those two."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github/workflows").iterdir())
+TARGETS = frozenset(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYTHONS = [name for line in PROJECT["classifiers"] if re.fullmatch(r"3\.\d+", name := line.rpartition(" :: ")[2])]
+
+USES = re.compile(r"uses: (?P<action>[\w./-]+)@(?P<commit>[0-9a-f]{40}) # (?P<version>v\d+\.\d+\.\d+)\b")
+
+
+def complaints(text, targets=TARGETS, pythons=PYTHONS) -> Iterator[str]:
+    """Yield a sentence for each promise that a workflow, given as its text, breaks."""
+    # YAML 1.1 takes the key `on` for a truth value.
+    workflow = {"on" if key is True else key: value for key, value in yaml.safe_load(text).items()}
+    if workflow.get("permissions") != {}:
+        yield "the workflow's permissions are not {}"
+    concurrency = workflow.get("concurrency", {})
+    if "pull_request" not in workflow["on"] and concurrency.get("cancel-in-progress") is not False:
+        yield "a run on main can be cancelled"
+    if "push" in workflow["on"]:
+        if concurrency.get("cancel-in-progress") not in (False, "${{ github.event_name == 'pull_request' }}"):
+            yield "a run on main can be cancelled"
+        if not re.search(r"github\.(run_id|sha)\b", concurrency.get("group", "")):
+            yield "runs on main share a group, and all that wait but the last are dropped"
+    # The comments are not in what the parser returns.
+    pinned = {f"{match['action']}@{match['commit']}" for match in USES.finditer(text)}
+    for name, job in workflow["jobs"].items():
+        for complaint in _of_job(job, pinned, targets, pythons):
+            yield f"{name}: {complaint}"
+
+
+def _of_job(job, pinned, targets, pythons):
+    if not isinstance(job.get("timeout-minutes"), int):
+        yield "no timeout-minutes"
+    if job.get("permissions") != {"contents": "read"}:
+        yield "permissions are missing, or more than contents: read"
+    matrix = job.get("strategy", {}).get("matrix", {})
+    if "python" in matrix and matrix["python"] != pythons:
+        yield f"the matrix has {matrix['python']}, pyproject.toml promises {pythons}"
+    runs = [step["run"] for step in job["steps"] if "run" in step]
+    for run in runs:
+        if not re.fullmatch(r"make [a-z]+", run):
+            yield f"{run!r} is not one make target"
+        elif run.removeprefix("make ") not in targets:
+            yield f"the Makefile has no target for {run!r}"
+    for step in job["steps"]:
+        if "uses" in step:
+            yield from _of_action(step["uses"], step.get("with", {}), pinned, runs)
+
+
+def _of_action(uses, options, pinned, runs):
+    if uses not in pinned:
+        yield f"{uses} is not pinned to a commit with its version beside it"
+    if uses.startswith("actions/checkout@"):
+        if options.get("persist-credentials") is not False:
+            yield "checkout keeps its credentials"
+        if "make gate" in runs and options.get("fetch-depth") != 0:
+            yield "make gate needs the merge base, and checkout fetches one commit"
+    if uses.startswith("actions/upload-artifact@"):
+        if options.get("if-no-files-found") != "error":
+            yield "an upload of nothing is green"
+        if options["path"].startswith(".") and options.get("include-hidden-files") is not True:
+            yield f"upload-artifact leaves out {options['path']}, which is hidden"
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflow(path):
+    assert list(complaints(path.read_text(encoding="utf-8"))) == []
+
+
+def test_supported_pythons_are_tested():
+    text = (ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8")
+    job = yaml.safe_load(text)["jobs"]["tests"]
+    assert job["strategy"]["matrix"]["python"] == PYTHONS
+    assert PROJECT["requires-python"] == f">={PYTHONS[0]}"
+
+
+def test_an_action_has_one_commit_and_one_version():
+    """Of a repository, whose actions in subfolders are at the same commit."""
+    pins = defaultdict(set)
+    for path in WORKFLOWS:
+        for match in USES.finditer(path.read_text(encoding="utf-8")):
+            pins["/".join(match["action"].split("/")[:2])].add((match["commit"], match["version"]))
+    assert {action: found for action, found in pins.items() if len(found) > 1} == {}
+
+
+GOOD = """
+on:
+  push:
+  pull_request:
+permissions: {}
+concurrency:
+  group: x-${{ github.event.pull_request.number || github.run_id }}
+  cancel-in-progress: ${{ github.event_name == 'pull_request' }}
+jobs:
+  job:
+    timeout-minutes: 5
+    permissions:
+      contents: read
+    strategy:
+      matrix:
+        python: ["3.11", "3.12"]
+    steps:
+      - uses: actions/checkout@0123456789012345678901234567890123456789 # v1.2.3
+        with:
+          persist-credentials: false
+          fetch-depth: 0
+      - run: make gate
+      - uses: actions/upload-artifact@0123456789012345678901234567890123456789 # v1.2.3
+        with:
+          path: .results/
+          include-hidden-files: true
+          if-no-files-found: error
+"""
+BREAKS = {
+    "tag": ("checkout@0123456789012345678901234567890123456789 #", "checkout@v1.2.3 #", "not pinned"),
+    "short commit": ("checkout@0123456789012345678901234567890123456789", "checkout@0123456", "not pinned"),
+    "no version": (
+        "upload-artifact@0123456789012345678901234567890123456789 # v1.2.3",
+        "upload-artifact@0123456789012345678901234567890123456789",
+        "not pinned",
+    ),
+    "vague version": (
+        "# v1.2.3\n        with:\n          persist",
+        "# v1\n        with:\n          persist",
+        "not pinned",
+    ),
+    "no permissions": ("permissions: {}\n", "", "the workflow's permissions"),
+    "permissions": ("permissions: {}\n", "permissions:\n  contents: read\n", "the workflow's permissions"),
+    "no job permissions": ("    permissions:\n      contents: read\n", "", "more than contents: read"),
+    "write": ("      contents: read\n", "      contents: write\n", "more than contents: read"),
+    "one more": ("      contents: read\n", "      contents: read\n      actions: read\n", "more than contents: read"),
+    "no limit": ("    timeout-minutes: 5\n", "", "timeout-minutes"),
+    "credentials": ("persist-credentials: false", "persist-credentials: true", "credentials"),
+    "credentials by default": ("          persist-credentials: false\n", "", "credentials"),
+    "shallow": ("          fetch-depth: 0\n", "", "merge base"),
+    "script": ("make gate", "cat .results/gate.md", "not one make target"),
+    "two commands": ("make gate", "make gate && make test", "not one make target"),
+    "injection": ("make gate", "make gate ARGS=${{ github.head_ref }}", "not one make target"),
+    "two lines": ("run: make gate", "run: |\n          make gate\n          make test", "not one make target"),
+    "no such target": ("make gate", "make haste", "no target for 'make haste'"),
+    "Python missing": ('["3.11", "3.12"]', '["3.11"]', "promises"),
+    "Python as a number": ('["3.11", "3.12"]', "[3.11, 3.12]", "promises"),
+    "main cancelled": ("${{ github.event_name == 'pull_request' }}", "true", "can be cancelled"),
+    "schedule cancelled": ("  push:\n  pull_request:\n", "  schedule:\n", "can be cancelled"),
+    "main dropped": ("github.event.pull_request.number || github.run_id", "github.ref", "dropped"),
+    "hidden": ("          include-hidden-files: true\n", "", "hidden"),
+    "nothing uploaded": ("          if-no-files-found: error\n", "", "upload of nothing"),
+}
+
+
+def test_a_good_workflow_has_no_complaints():
+    assert list(complaints(GOOD, {"gate", "test"}, ["3.11", "3.12"])) == []
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), BREAKS.values(), ids=BREAKS)
+def test_a_broken_workflow_is_told(old, new, expected):
+    assert GOOD.count(old) == 1
+    found = list(complaints(GOOD.replace(old, new), {"gate", "test"}, ["3.11", "3.12"]))
+    assert len(found) == 1
+    assert expected in found[0]
+
+
+@pytest.fixture
+def lint(tmp_path):
+    """Return a function that breaks a copy of a file, and runs on it what `make lint` runs of one tool."""
+    shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    folder = Path(sys.executable).parent
+    makefile = subprocess.run(
+        ["make", "--dry-run", "lint", f"BIN={folder}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    def run(tool, file, old, new):
+        path = tmp_path / ".github" / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        commands = [line for line in makefile.stdout.splitlines() if line.startswith(f"{folder / tool} ")]
+        assert commands
+        done = subprocess.run(
+            ["bash", "-c", " && ".join(commands)], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("tool", ["zizmor", "check-jsonschema"])
+def test_lint_is_green_on_a_copy(tool, lint):
+    code, output = lint(tool, "dependabot.yml", "weekly", "weekly")
+    assert code == 0, output
+
+
+@pytest.mark.parametrize(
+    ("tool", "file", "old", "new", "expected"),
+    [
+        ("zizmor", "workflows/gate.yml", "run: make gate", 'run: echo "${{ github.head_ref }}"', "template-injection"),
+        ("zizmor", "workflows/gate.yml", "  pull_request:", "  pull_request_target:", "dangerous-triggers"),
+        ("zizmor", "dependabot.yml", "default-days: 7", "default-days: 1", "dependabot-cooldown"),
+        ("zizmor", "workflows/tests.yml", "jobs:", "jobs: [", "tests.yml"),
+        ("check-jsonschema", "workflows/tests.yml", "runs-on:", "run-on:", "tests.yml"),
+        ("check-jsonschema", "workflows/tests.yml", "timeout-minutes: 30", "timeout-minutes: soon", "timeout-minutes"),
+        ("check-jsonschema", "dependabot.yml", "interval: weekly", "interval: often", "dependabot.yml"),
+    ],
+)
+def test_lint_is_red(tool, file, old, new, expected, lint):
+    code, output = lint(tool, file, old, new)
+    assert code != 0
+    assert expected in output
