@@ -9,7 +9,7 @@ RESULTS := .results
 EXTRAS ?= dev peers
 UV_VERSION := 0.13.9
 
-.PHONY: help setup bench test lint format baseline lock clean
+.PHONY: help setup bench test lint format baseline calibrate lock clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ format: $(READY)  ## let ruff rewrite what it can
 
 baseline: $(READY)  ## save a run into benchmarks/baselines/, to be committed
 	$(BIN)/python -m pytest benchmarks --benchmark-save=$(shell git rev-parse --short HEAD) $(ARGS)
+
+calibrate: $(READY)  ## the gate's error rates and power, measured on this machine beside three noisy neighbours
+	@mkdir -p $(RESULTS)
+	$(BIN)/python -m benchmarks.gate.calibrate --output $(RESULTS)/calibration.md --json $(RESULTS)/calibration.json $(ARGS)
 
 lock: $(READY)  ## pin anew, for every supported Python, without addresses
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock

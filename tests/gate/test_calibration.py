@@ -1,0 +1,377 @@
+"""The error rates: of the statistics alone, over simulated noise, and of the program that measures them live."""
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+from scipy.signal import lfilter
+from scipy.special import bdtrc
+
+from benchmarks.gate import calibrate, calibrate_cases, neighbours, rivals, trials
+from benchmarks.gate.calibrate import Workload, main, split
+from benchmarks.gate.calibrate_cases import Calibrating, CasesError, unchanged
+from benchmarks.gate.calibration import Goal, limits
+from benchmarks.gate.duel import Answer, Question
+from benchmarks.gate.evalue import log_evalue
+from benchmarks.gate.judge import revision_questions
+from benchmarks.gate.neighbours import NeighbourError, disturbed
+from benchmarks.gate.trials import ALPHA, Findings, mixed, sorting_subject
+
+PAIRS = 300
+QUESTION = revision_questions(0.03)[0]
+
+
+@pytest.fixture(scope="module")
+def table():
+    """The logarithm of the e-value by [pairs, wins]; where there are more wins than pairs, nothing."""
+    values = np.full((PAIRS + 1, PAIRS + 1), np.nan, dtype=np.float32)
+    for pairs in range(PAIRS + 1):
+        values[pairs, : pairs + 1] = [log_evalue(wins, pairs) for wins in range(pairs + 1)]
+    return values
+
+
+def simulated(generator, duels, slowdown, *, coin=True):
+    """Ratios [duels, PAIRS] of a candidate that is slower by that share, in all the noise that a machine can have."""
+    shape = duels, 2 * PAIRS
+    log = lfilter([1], [1, -0.95], generator.normal(0, 0.02, shape))  # autocorrelated
+    log += generator.normal(0, 0.002, (duels, 1)) * np.arange(2 * PAIRS)  # drifts, up or down
+    log += 0.6 * (np.cumsum(generator.random(shape) < 0.02, axis=1) % 2)  # bursts: a neighbour comes and goes
+    log[:, 1::2] += 0.02  # whoever is second within a pair finds the caches as the other left them
+    slots = np.exp(log) + 0.02 * np.abs(generator.standard_cauchy(shape))  # tails without a mean
+    first = generator.random((duels, PAIRS)) < 0.5 if coin else np.ones((duels, PAIRS), bool)
+    reference = np.where(first, slots[:, ::2], slots[:, 1::2])
+    candidate = np.where(first, slots[:, 1::2], slots[:, ::2]) * (1 + slowdown)
+    return reference / candidate
+
+
+def crossed(won, wealth, alpha):
+    """After how many pairs a bet first had 1/alpha of `wealth` [pairs, wins], or PAIRS + 1; `won` is [duels, PAIRS]."""
+    wins = np.cumsum(won, axis=1)
+    rich = wealth[np.arange(1, PAIRS + 1), wins] >= -math.log(alpha)
+    return np.where(rich.any(axis=1), rich.argmax(axis=1) + 1, PAIRS + 1)
+
+
+def test_the_simulated_look_is_the_duels_own(table):
+    ratios = np.concatenate([simulated(np.random.default_rng(7), 100, slowdown) for slowdown in (0, 0.02, 0.05)])
+    above, below = (crossed(won, table, 0.01) for won in (ratios > QUESTION.above, ratios < QUESTION.below))
+    seen = set()
+    for row, pairs_above, pairs_below in zip(ratios, above, below, strict=True):
+        answer = Answer(QUESTION)
+        for pairs, ratio in enumerate(row, 1):
+            answer.look(float(ratio), pairs, 0.01)
+        verdict = (
+            "open" if min(pairs_above, pairs_below) > PAIRS else ("above" if pairs_above <= pairs_below else "below")
+        )
+        assert (answer.verdict, answer.pairs) == (verdict, min(pairs_above, pairs_below, PAIRS))
+        seen.add(verdict)
+    assert seen == {"above", "below", "open"}
+
+
+def test_false_alarms_are_at_most_alpha_in_100_000_duels(table):
+    # The candidate is slower by exactly what is let pass, which is the hardest: less would be fewer alarms. The bet
+    # runs to the end, though in a duel the other one would end it.
+    duels, chunk, alarms = 100_000, 5_000, {0.05: 0, 0.01: 0}
+    generator = np.random.default_rng(20_261_123)
+    for _ in range(duels // chunk):
+        won = simulated(generator, chunk, 0.01) < QUESTION.below
+        for alpha in alarms:
+            alarms[alpha] += int((crossed(won, table, alpha) <= PAIRS).sum())
+    for alpha, count in alarms.items():
+        assert alpha / 10 <= count / duels <= alpha, f"{count} of {duels} at {alpha}"
+
+
+def test_in_the_same_noise_slowdowns_are_found(table):
+    won = simulated(np.random.default_rng(1), 1_000, 0.1) < QUESTION.below
+    assert (crossed(won, table, 0.01) <= PAIRS).mean() > 0.95
+
+
+def test_the_simulation_catches_an_order_without_a_coin(table):
+    won = simulated(np.random.default_rng(2), 2_000, 0.01, coin=False) < QUESTION.below
+    assert (crossed(won, table, 0.05) <= PAIRS).mean() > 2 * 0.05
+
+
+def test_the_simulation_catches_a_p_value_that_is_looked_at_twice():
+    pairs = np.arange(PAIRS + 1)[:, None]
+    p_values = bdtrc(np.arange(PAIRS + 1)[None] - 1, pairs, 0.5)  # P[at least that many wins]
+    won = simulated(np.random.default_rng(3), 2_000, 0.01) < QUESTION.below
+    for alpha in (0.05, 0.01):
+        assert (crossed(won, -np.log(np.maximum(p_values, 1e-300)), alpha) <= PAIRS).mean() > 2 * alpha
+
+
+TINY = (Workload(sorting_subject("tiny", 3), 0.5, 0.5, 0.5), Workload(sorting_subject("small", 30), 0.5, 0.5, 0.5))
+ANY = (Goal("anything", 0.1, 0.03, "slower", 0.0),)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The disturbing processes that were started."""
+    processes, popen = [], subprocess.Popen
+
+    def spy(*arguments, **keywords):
+        process = popen(*arguments, **keywords)
+        if neighbours.__file__ in process.args:
+            processes.append(process)
+        return process
+
+    monkeypatch.setattr(neighbours.subprocess, "Popen", spy)
+    return processes
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(rivals, "BLOCK", 0.25)
+    monkeypatch.setattr(rivals, "WARM_UP", 0.01)
+
+
+def run(tmp_path, *options, **keywords):
+    files = "--output", str(tmp_path / "new" / "c.md"), "--json", str(tmp_path / "c.json")
+    counts = "--aa=6", "--trials=2", "--noise=1", "--rivals=0", "--budget=1", "--seed=1"
+    return main([*counts, *files, *options], **{"workloads": TINY, "goals": ANY, **keywords})
+
+
+def test_a_tiny_run_measures_every_row(tmp_path, started, quick, capsys):
+    status = run(tmp_path, "--no-cases", "--rivals=2")
+    saved = json.loads((tmp_path / "c.json").read_text())
+    text = (tmp_path / "new" / "c.md").read_text()
+    assert status == (0 if all(target["met"] for target in saved["targets"]) else 1)
+    assert [trial["slowdown"] for trial in saved["trials"]].count(0.0) == 6
+    assert all(trial["pairs"] >= 20 and trial["seconds"] > 0 for trial in saved["trials"])
+    rows = re.findall(r"^\| (tiny|small) \| [^|]+ \| +(\d+)% \| +(\d)% \| (\d+) \|", text, re.MULTILINE)
+    assert len(rows) == 2 * 7
+    for subject, slowdown, tolerance, duels in rows:
+        key = subject, int(slowdown) / 100, int(tolerance) / 100
+        mine = [t for t in saved["trials"] if (t["subject"], t["slowdown"], t["tolerance"]) == key]
+        assert len(mine) == int(duels) > 0
+    assert sum(int(row[-1]) for row in rows) == len(saved["trials"]) == 6 + 2 * (1 + 1 + 1) + 2 * 3
+    assert {said["rule"] for said in saved["others"]} | set(saved["not_installed"]) == set(rivals.RULES)
+    assert not re.search(r"\bnan\b", text)
+    assert "not measured |" not in text
+    assert "--seed 1" in capsys.readouterr().out
+    assert len(started) == 1
+    assert started[0].poll() is not None
+
+
+def test_the_same_seed_plans_the_same_run():
+    rows = [["a"] * 30, ["b"] * 3]
+    assert mixed(rows, 1) == mixed(rows, 1) != mixed(rows, 2)
+    thirds = [mixed(rows, 1)[i : i + 11] for i in (0, 11, 22)]
+    assert [third.count("b") for third in thirds] == [1, 1, 1]
+
+
+def test_a_missed_target_is_the_exit_status(tmp_path, quick, capsys):
+    unreachable = (Goal("unchanged found", 0.0, 0.03, "slower", 1.0),)
+    assert run(tmp_path, "--no-cases", goals=unreachable) == 1
+    assert "MISSED  unchanged found, tiny" in capsys.readouterr().out
+    assert "**missed**" in (tmp_path / "new" / "c.md").read_text()
+
+
+def test_what_was_not_measured_is_missed(tmp_path, quick, capsys):
+    assert run(tmp_path, "--no-cases", "--trials=1") == 1  # which leaves none for the first of the two
+    assert "MISSED  anything, tiny: not measured" in capsys.readouterr().out
+
+
+def test_what_goes_wrong_with_a_case_is_missed(tmp_path, quick, capsys):
+    assert run(tmp_path, cases=lambda *_: ["pytest ended with status 1"]) == 1
+    assert "MISSED  every case ran: pytest ended with status 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), 130), (CasesError("no git"), 2)])
+def test_an_end_before_the_end_leaves_no_process_and_no_file(tmp_path, started, quick, capsys, error, status):
+    def cases(*_):
+        assert [process.poll() for process in started] == [None, None]
+        raise error
+
+    assert run(tmp_path, "--noise=2", cases=cases) == status
+    assert all(process.poll() is not None for process in started)
+    assert "calibrate: " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_neighbour_that_ends_early_is_an_error(tmp_path, started, quick, capsys):
+    def cases(*_):
+        started[0].kill()
+        started[0].wait()
+        return []
+
+    assert run(tmp_path, cases=cases) == 2
+    assert "1 of 1 disturbing processes ended" in capsys.readouterr().err
+
+
+def test_every_kind_of_neighbour_disturbs_and_ends_by_itself(started):
+    with disturbed(3, 1.5, seed=1):
+        busy = [psutil.Process(process.pid).cpu_times().user for process in started]
+        assert [process.wait(20) for process in started] == [0, 0, 0]
+        assert all(seconds >= 0 for seconds in busy)
+        for process in started:
+            process.returncode = None  # as if at work: that they ended is what was to be seen
+            process.poll = lambda: None
+
+
+def test_neighbours_end_with_whoever_started_them():
+    code = """if True:
+        import os
+        from benchmarks.gate import neighbours
+        block = neighbours.disturbed(3, 600, 1)
+        block.__enter__()
+        import psutil
+        print(*[child.pid for child in psutil.Process().children()], flush=True)
+        os._exit(1)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 3, done.stderr
+    until = time.monotonic() + 20
+    while any(map(psutil.pid_exists, pids)) and time.monotonic() < until:
+        time.sleep(0.1)
+    left = [pid for pid in pids if psutil.pid_exists(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--noise=-1", "--aa=0", "--trials=x", "--budget=-1", "--budget=nan", "--case-seconds=inf", "--sed=1", "more"],
+)
+def test_bad_options_are_errors(option, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([option])
+    assert ended.value.code == 2
+    assert option.partition("=")[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("total", [0, 1, 2, 3, 7, 100, 1000])
+def test_split_loses_nothing_and_leaves_nobody_out(total):
+    counts = split(total, [workload.same for workload in calibrate.WORKLOADS])
+    assert sum(counts) == total
+    assert all(count >= 1 for count in counts) or (total < 3 and min(counts) == 0)
+
+
+def test_limits_are_those_of_the_tables():
+    assert limits(0, 1000) == (0, pytest.approx(0.003682, abs=1e-6))
+    assert limits(5, 10) == (pytest.approx(0.187086, abs=1e-6), pytest.approx(0.812914, abs=1e-6))
+    assert limits(10, 10) == (pytest.approx(0.691503, abs=1e-6), 1)
+
+
+def samples(call, factor=1.0):
+    return list(factor * call * np.random.default_rng(5).normal(1, 0.005, 4000))
+
+
+@pytest.mark.parametrize(
+    ("rule", "module", "passes", "flagged"),
+    [
+        (rivals.pytest_benchmark_rule, "pytest_benchmark", 1.04, 1.06),
+        (rivals.pyperf_rule, "pyperf", 0.9, 1.02),
+        (rivals.asv_rule, "asv", 1.08, 1.15),
+    ],
+)
+def test_the_others_rules_say_what_the_tools_say(rule, module, passes, flagged):
+    pytest.importorskip(module)
+    assert rule(samples(0.005), samples(0.005, passes)) == (False, pytest.approx(passes, rel=1e-3))
+    assert rule(samples(0.005), samples(0.005, flagged)) == (True, pytest.approx(flagged, rel=1e-3))
+
+
+def test_samples_are_cut_as_the_tools_cut_them():
+    assert rivals.grouped([0.004] * 100, 0.01, 10) == ([pytest.approx(0.004)] * 10, 3)
+    assert rivals.grouped([0.5] * 3, 0.1, 20) == ([0.5] * 3, 1)
+    assert len(rivals.first_second([0.01] * 500)) == pytest.approx(100, abs=1)
+    assert rivals.first_second([2.0] * 20) == [2.0] * 5
+
+
+def test_a_tool_that_is_missing_is_said_to_be(tmp_path, quick, monkeypatch):
+    def missing(*_):
+        raise ImportError
+
+    monkeypatch.setitem(rivals.RULES, "pyperf, `compare_to`", missing)
+    run(tmp_path, "--no-cases", "--rivals=1")
+    assert "- pyperf, `compare_to`: not installed, not measured" in (tmp_path / "new" / "c.md").read_text()
+
+
+CONFTEST = """
+from types import SimpleNamespace
+from benchmarks.gate.duel import fight
+from benchmarks.gate.session import GATE
+
+def pytest_configure(config):
+    config.stash[GATE] = SimpleNamespace({attributes})
+"""
+CASE = """
+from benchmarks.gate.judge import revision_questions
+from benchmarks.gate.session import GATE
+from benchmarks.gate.workloads import sorting
+
+def check(reference, candidate):
+    assert reference == candidate
+
+def duelled(request, name):
+    works = sorting(3), sorting(3)
+    return request.config.stash[GATE].fight(
+        name, *works, revision_questions(0.03), alpha=0.001, budget=1, seed=1, check=check)
+
+def test_revision(request):
+    assert duelled(request, "toy test_revision[optimised]").pairs > 0
+
+def test_control(request):
+    assert duelled(request, "control").pairs > 0
+"""
+
+
+@pytest.fixture
+def toy(pytester):
+    def run(attributes="fight=fight"):
+        pytester.makeconftest(CONFTEST.format(attributes=attributes))
+        pytester.makepyfile(test_toy=CASE)
+        findings = Findings()
+        options = SimpleNamespace(budget=1.0, case_seconds=2.0)
+        plugin = Calibrating(findings, {}, options, seed=1)
+        return findings, pytester.runpytest_inprocess("-p", "no:cacheprovider", plugins=[plugin])
+
+    return run
+
+
+def test_a_cases_own_benchmark_is_calibrated(toy, monkeypatch):
+    monkeypatch.setattr(calibrate_cases, "RIVALS", 0)
+    findings, result = toy()
+    result.assert_outcomes(passed=2)
+    assert findings.subjects == ["toy"]  # and not the control
+    assert {trial.slowdown for trial in findings.trials} == {0.0, *trials.SLOWDOWNS}
+    assert 2 <= findings.seconds < 6
+
+
+def test_a_gate_without_the_attribute_is_an_error(toy):
+    findings, result = toy("")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "has no attribute `fight`" in result.stderr.str()
+    assert not findings.trials
+
+
+def test_cases_are_only_calibrated_where_nothing_changed(tmp_path):
+    def git(*command):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True, capture_output=True)
+
+    with pytest.raises(CasesError, match="not as at HEAD"):
+        unchanged(tmp_path)  # in no repository
+    git("init", "--quiet")
+    (tmp_path / "impl").mkdir()
+    (tmp_path / "impl" / "x.py").write_text("1")
+    with pytest.raises(CasesError, match=r"impl/. Commit, or --no-cases"):
+        unchanged(tmp_path)
+    git("add", ".")
+    git("-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "--quiet", "-m", "x")
+    unchanged(tmp_path)
+
+
+def test_the_duels_alpha_is_that_of_a_run_of_twenty():
+    assert pytest.approx(0.001 / 20) == ALPHA
+    assert isinstance(QUESTION, Question)
+    with pytest.raises(NeighbourError), disturbed(1, 0.0, 1):
+        time.sleep(1)
