@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     from .server import Server, until_stopped  # noqa: PLC0415 - likewise
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queue is what this has
+    logging.getLogger("waitress").setLevel(logging.ERROR)  # queues and clients that leave are daily business
     try:
         app = VARIANTS[options.variant](config)
         server = Server(app, options.host, options.port, round(config.max_body_mb * 2**20))

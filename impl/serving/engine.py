@@ -11,9 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "use_cores"]
 
 Logits = Callable[[torch.Tensor], torch.Tensor]
+
+
+def use_cores(count: int) -> None:
+    """Set how many threads torch uses from this thread.
+
+    That is a thread's own number in the end: but torch's first use in a thread sets it to what any thread said last, so
+    that first use comes first.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(count)
 
 
 class Engine:
@@ -28,13 +38,12 @@ class Engine:
         """
         self._logits, self._chunk = logits, chunk
         self._cores = torch.get_num_threads()
-        # torch's number of threads is a thread's own; a thread that is new takes over what was said last.
-        self._helpers = ThreadPoolExecutor(max(1, self._cores - 1), "inference-helper", torch.set_num_threads, (1,))
+        self._helpers = ThreadPoolExecutor(max(1, self._cores - 1), "inference-helper", use_cores, (1,))
         ready = threading.Barrier(self._cores)
         for _ in range(self._cores - 1):
             self._helpers.submit(ready.wait)
         ready.wait()
-        torch.set_num_threads(self._cores)
+        use_cores(self._cores)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits of one batch."""
@@ -54,13 +63,13 @@ class Engine:
                 found[place] = self._run(part)
 
         others = [self._helpers.submit(work) for _ in range(self._cores - 1)]
-        torch.set_num_threads(1)
+        use_cores(1)
         try:
             work()
             for other in others:
                 other.result()
         finally:
-            torch.set_num_threads(self._cores)
+            use_cores(self._cores)
         return torch.cat([part for part in found if part is not None])
 
     def _run(self, images: torch.Tensor) -> torch.Tensor:

@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 
 def quantise_part(part: Weights) -> dict[str, torch.Tensor]:
-    """Return a part of `vit.split_vit` with its large matrices as int8 [columns, n] and steps, float32 [columns].
+    """Return a part of `vit.split_vit` with its large matrices as int8 [columns, n], and steps and sums of the columns.
 
     The head stays as it is: it is small, and the last word.
     """
@@ -34,6 +34,7 @@ def quantise_part(part: Weights) -> dict[str, torch.Tensor]:
             steps = value.abs().amax(dim=1).clamp_min(1e-12) / 127
             found[name] = torch.round(value / steps[:, None]).to(torch.int8)
             found[name.replace(".weight", ".steps")] = steps
+            found[name.replace(".weight", ".sums")] = found[name].sum(dim=1, dtype=torch.int32) * steps
         else:
             found[name] = value.contiguous()
     return found
@@ -45,7 +46,7 @@ class Linear:
     def __init__(self, part: Weights, name: str, rows: int) -> None:
         weight, steps = part[f"{name}.weight"], part[f"{name}.steps"]
         self.columns = len(weight)
-        self.sums: Array = (weight.sum(dim=1, dtype=torch.int32) * steps).numpy()
+        self.sums: Array = part[f"{name}.sums"].clone().numpy()
         self.bias: Array = part[f"{name}.bias"].clone().numpy()
         self.steps = steps.clone()
         self.zeros = torch.zeros(len(weight), dtype=torch.int32)

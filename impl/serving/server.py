@@ -14,11 +14,12 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import torch
 from flask import Flask
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer, create_server
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
+
+from .engine import use_cores
 
 __all__ = ["Server", "until_stopped"]
 
@@ -51,7 +52,7 @@ class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc] # likewise
 
     def handler_thread(self, thread_no: int) -> None:
         """Run a thread."""
-        torch.set_num_threads(1)
+        use_cores(1)
         super().handler_thread(thread_no)
 
 

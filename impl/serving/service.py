@@ -11,6 +11,7 @@ from werkzeug import Request
 
 from .batching import Batcher, Job, never
 from .config import ServingConfig
+from .engine import use_cores
 from .errors import ServingError
 from .inputs import ACCEPTED, Decoder
 from .metrics import Metrics
@@ -47,7 +48,7 @@ class Service:
         cores = torch.get_num_threads()
 
         def load() -> Callable[[torch.Tensor], torch.Tensor]:
-            torch.set_num_threads(cores)  # of this thread: what a new one begins with may have been changed by another
+            use_cores(cores)
             found = prepare(config)
             size = (1, 3, found.side, found.side)
             with torch.inference_mode():
