@@ -38,6 +38,8 @@ def running(*command: str, patience: float = 300.0) -> Iterator[tuple[str, psuti
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdout:
+            process.stdout.close()
 
 
 class Clients:

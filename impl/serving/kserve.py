@@ -66,8 +66,9 @@ def blueprint(service: Service) -> Blueprint:
     def infer(model: str, version: str) -> Response:
         known(model, version)
         deadline = service.admit(request)
-        asked, binary = _read()
-        images = _images(asked, binary, service)
+        with service.reading:
+            asked, binary = _read()
+            images = _images(asked, binary, service)
         wanted = _binary_output(asked)
         logits, cached = service.logits(images, request, deadline)
         probabilities = torch.softmax(logits, dim=1).numpy()

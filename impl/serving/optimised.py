@@ -16,9 +16,10 @@ The limit: an image takes 15.4 G multiply-adds in ViT-L/32, 30.8 GFLOP, so that 
 cannot take less than 1.15 s; and a single image cannot take less than reading 0.3 GB of int8 weights, 1.2 GB in float32.
 """
 
-from typing import Any
+import io
+from typing import IO, Any
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Request, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from . import kserve
@@ -32,10 +33,18 @@ __all__ = ["build"]
 COUNTED = ("predict", "kserve.infer")
 
 
+class InMemory(Request):
+    """A request whose parts are kept in memory, not in temporary files, which a damaged one would leave open."""
+
+    def _get_file_stream(self, *_arguments: Any, **_more: Any) -> IO[bytes]:
+        return io.BytesIO()
+
+
 def build(config: ServingConfig) -> Flask:
     """Return the application; its `extensions["serving"]` is the `Service`, which is loading the model already."""
     service = Service(config)
     app = Flask(__name__, static_folder=None)
+    app.request_class = InMemory
     app.extensions["serving"] = service
     app.config["MAX_CONTENT_LENGTH"] = round(config.max_body_mb * 2**20)
     app.register_blueprint(kserve.blueprint(service))
@@ -45,7 +54,8 @@ def build(config: ServingConfig) -> Flask:
     @app.post("/predict")
     def predict() -> dict[str, Any]:
         deadline = service.admit(request)
-        images = service.decoder.images(request)
+        with service.reading:
+            images = service.decoder.images(request)
         top = _top(len(service.prepared.labels))
         logits, cached = service.logits(images, request, deadline)
         return {

@@ -20,6 +20,9 @@ from .remembered import Remembered
 
 __all__ = ["Service"]
 
+READING = 8
+"""Bodies that are decoded at the same time: each may be as long as a body may be, and threads are many."""
+
 
 class Service:
     """One model behind a queue.
@@ -28,6 +31,7 @@ class Service:
         config: What it was told.
         metrics: What it counts.
         batcher: Its queue.
+        reading: Held while a body is decoded.
         failure: Why the model could not be loaded, if it could not.
     """
 
@@ -43,6 +47,7 @@ class Service:
         self.metrics = Metrics(lambda: self.batcher.waiting)
         self.failure: BaseException | None = None
         self.draining = False
+        self.reading = threading.BoundedSemaphore(READING)
         self._prepared: Prepared | None = None
         self._settled = threading.Event()
         cores = torch.get_num_threads()
@@ -108,7 +113,7 @@ class Service:
         timeout = self.config.timeout_ms
         if asked is not None:
             try:
-                timeout = min(timeout, float(asked))
+                timeout = min(float(asked), timeout)  # in this order what is not a number stays that
             except ValueError:
                 timeout = math.nan
             if not timeout > 0:
