@@ -102,8 +102,6 @@ def _observe(app: Flask, service: Service) -> None:
         if request.endpoint in COUNTED:
             g.timer.__exit__(None, None, None)
             service.metrics.requests.labels(str(response.status_code)).inc()
-        if service.draining:
-            response.headers["Connection"] = "close"
         return response
 
 

@@ -184,8 +184,8 @@ def test_refused_parts(client):
     for parts, status in (
         ({"a": file(pickle.dumps(1), "train_image.pkl", "application/octet-stream")}, 415),
         ({"a": file(b"")}, 400),
-        ({"a": "no file"}, 400),
-        ({"a": [file(ONE)] * 65}, 413),
+        ({"a": "no file"}, 415),
+        ({"a": [file(ONE) for _ in range(65)]}, 413),
         ({"a": file(ONE), "b": file(npy(np.zeros((1, 3, 64, 64), "f4")), "b", NPY)}, 422),
     ):
         assert client.post("/predict", data=parts).status_code == status
