@@ -4,7 +4,6 @@ One process runs the model, with up to 64 images in a batch and up to 10 ms of w
 Each prints its address when it answers.
 """
 
-import base64
 import io
 import os
 import socket
@@ -52,21 +51,21 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def announce(port: int, answers: Callable[[], bool]) -> None:
+def announce(port: int, ready: Callable[[], bool]) -> None:
     """Print the address as soon as the server answers."""
 
     def wait() -> None:
-        while not answers():
+        while not ready():
             time.sleep(0.1)
         print(f"http://127.0.0.1:{port}", flush=True)
 
     threading.Thread(target=wait, daemon=True).start()
 
 
-def answers_get(url: str) -> bool:
-    """Say whether a server answers."""
+def answers(request: urllib.request.Request) -> bool:
+    """Say whether a server answers a request."""
     try:
-        with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310 - our own
+        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310 - our own
             return bool(response.status == 200)
     except (OSError, urllib.error.URLError):
         return False
@@ -76,38 +75,16 @@ def run_mosec() -> None:
     """Serve with mosec: POST /inference, a .npy file."""
     import mosec  # noqa: PLC0415 - one peer needs not the other
 
-    class Served(mosec.Worker):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = Model()
-
-        def deserialize(self, data: bytes) -> torch.Tensor:
-            return self.model.decode(data)
-
-        def forward(self, data: list[torch.Tensor]) -> list[dict[str, Any]]:
-            return self.model.predict(data)
+    from benchmarks.serving_mosec import Served  # noqa: PLC0415 - likewise
 
     port = free_port()
     sys.argv = [sys.argv[0], "--address", "127.0.0.1", "--port", str(port), "--timeout", "60000"]
     server = mosec.Server()
     server.append_worker(Served, num=1, max_batch_size=BATCH, max_wait_time=WAIT_MS)
-
-    def post() -> bool:
-        file = io.BytesIO()
-        np.save(file, np.zeros((1, 32, 32, 3), np.uint8))
-        return answers_get_post(f"http://127.0.0.1:{port}/inference", file.getvalue())
-
-    announce(port, post)
+    file = io.BytesIO()
+    np.save(file, np.zeros((1, 32, 32, 3), np.uint8))
+    announce(port, lambda: answers(urllib.request.Request(f"http://127.0.0.1:{port}/inference", file.getvalue())))
     server.run()
-
-
-def answers_get_post(url: str, body: bytes) -> bool:
-    """Say whether a server answers a request."""
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=5) as response:  # noqa: S310 - our own
-            return bool(response.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
 
 
 def run_litserve() -> None:
@@ -115,29 +92,12 @@ def run_litserve() -> None:
     os.environ.setdefault("LIT_DISABLE_MODEL_PROFILING", "1")
     import litserve  # noqa: PLC0415 - see above
 
-    class Served(litserve.LitAPI):  # type: ignore[misc]
-        def setup(self, _device: str) -> None:
-            self.model = Model()
-
-        def decode_request(self, request: dict[str, str]) -> torch.Tensor:
-            return self.model.decode(base64.b64decode(request["image"]))
-
-        def batch(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-            return inputs
-
-        def predict(self, x: Any) -> Any:
-            return self.model.predict(x)
-
-        def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
-            return output
-
-        def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
-            return output
+    from benchmarks.serving_litserve import Served  # noqa: PLC0415 - likewise
 
     port = free_port()
     api = Served(max_batch_size=BATCH, batch_timeout=WAIT_MS / 1e3)
     server = litserve.LitServer(api, accelerator="cpu", devices=1, workers_per_device=1, timeout=60)
-    announce(port, lambda: answers_get(f"http://127.0.0.1:{port}/health"))
+    announce(port, lambda: answers(urllib.request.Request(f"http://127.0.0.1:{port}/health")))
     server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="warning")
 
 

@@ -183,7 +183,7 @@ def summary(seconds: Sequence[float]) -> str:
 
 
 def draw_times(path: Path, series: dict[str, Sequence[float]]) -> None:
-    """Draw the seconds of each request, a panel a series, with lines at maximum, mean and minimum, into a PNG or SVG."""
+    """Draw the seconds of each request as a PNG or SVG: a panel a series, with lines at maximum, mean and minimum."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - takes half a second, which only a plot has to wait for
 
     figure = Figure(figsize=(4.5 * len(series), 4), layout="constrained")

@@ -54,7 +54,14 @@ class ServingConfig:
             raise ValueError("checkpoint and weights both say where the weights come from: give one of them")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
-        least = {"cache_mb": 0, "max_batch": 1, "max_wait_ms": 0, "max_body_mb": 0.001, "max_pixels": 1, "timeout_ms": 1}
+        least = {
+            "cache_mb": 0,
+            "max_batch": 1,
+            "max_wait_ms": 0,
+            "max_body_mb": 0.001,
+            "max_pixels": 1,
+            "timeout_ms": 1,
+        }
         for name, bound in least.items():
             if not getattr(self, name) >= bound:
                 raise ValueError(f"{name} must be at least {bound}, not {getattr(self, name)}")

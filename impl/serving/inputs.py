@@ -1,7 +1,7 @@
 """From a request's body to images, uint8 or float32 [N, 3, side, side], with every claim of the body checked first.
 
-Pictures (JPEG, PNG) and uint8 arrays are resized as torchvision's Resize does it, by Pillow, so that 32x32 originals can
-travel as they are. float32 arrays are taken as they are, and must have the model's size. Nothing here unpickles.
+Pictures (JPEG, PNG) and uint8 arrays are resized as torchvision's Resize does it, by Pillow, so that 32x32 originals
+can travel as they are. float32 arrays are taken as they are, and must have the model's size. Nothing here unpickles.
 """
 
 import io
@@ -79,7 +79,7 @@ class Decoder:
             with Image.open(io.BytesIO(body), formats=("JPEG", "PNG")) as picture:
                 width, height = picture.size
                 if width * height > self.max_pixels:
-                    raise ServingError(
+                    raise ServingError(  # noqa: TRY301 - the file is open
                         413, f"{name} has {width} x {height} pixels; {self.max_pixels:,} in all are the limit"
                     )
                 return self._resized(picture.convert("RGB"))
@@ -160,7 +160,7 @@ def _safetensors(body: bytes, name: str, count: Callable[[int], object]) -> Arra
     from safetensors import SafetensorError, deserialize  # noqa: PLC0415 - most requests need it not
 
     try:
-        tensors = deserialize(body)
+        tensors = deserialize(body)  # type: ignore[no-untyped-call] # it has no types
     except (SafetensorError, ValueError, OverflowError) as error:
         raise ServingError(400, f"{name} is damaged: it cannot be read as safetensors") from error
     if len(tensors) != 1:

@@ -1,13 +1,14 @@
 """The vision transformer with all its matrix products in int8: bytes for activations, signed bytes for weights.
 
-Why it is faster than bfloat16: a VNNI instruction multiplies 64 pairs of bytes where a bfloat16 one multiplies 32 pairs,
-and weights are half the size, which is what a single image waits for. oneDNN does the products and `kernels` the rest,
+Why it is faster than bfloat16: a VNNI instruction multiplies 64 pairs of bytes where a bfloat16 one multiplies 32, and
+weights are half the size, which is what a single image waits for. oneDNN does the products and `kernels` the rest,
 each a single pass. Weights have a step for each column, activations a step and a zero point for each token, found when
 it is there: no images are needed to calibrate, and an answer does not depend on the other images of its batch.
 
 What it costs: logits are off by some 1 %, which `precision` checks, and Numba, which takes half a second of the start.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ class Block:
 class Int8Vit:
     """A vision transformer in int8: `logits(images)`."""
 
-    def __init__(self, plan: Plan, parts: list[Weights]) -> None:
+    def __init__(self, plan: Plan, parts: Iterable[Weights]) -> None:
         """Lay out the weights.
 
         Args:

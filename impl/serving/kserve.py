@@ -21,7 +21,7 @@ BINARY = "Inference-Header-Content-Length"
 OUTPUT = "probabilities"
 
 
-def blueprint(service: Service) -> Blueprint:
+def blueprint(service: Service) -> Blueprint:  # noqa: C901 - a list of endpoints
     """Return the endpoints of one service."""
     routes = Blueprint("kserve", __name__)
     name = service.config.model
@@ -125,10 +125,8 @@ def _images(asked: dict[str, Any], binary: bytes, service: Service) -> torch.Ten
     wanted = int(np.prod(shape, dtype=object))
     parameters = tensor.get("parameters")
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
-    if size is not None:
-        values = _binary(binary, size, dtype, wanted)
-    else:
-        values = _listed(tensor.get("data"), dtype, wanted)
+    told = tensor.get("data")
+    values = _listed(told, dtype, wanted) if size is None else _binary(binary, size, dtype, wanted)
     images = service.decoder.array(values.reshape(shape), "the input")
     return finite(images, "the input") if dtype == "float32" else images
 

@@ -16,7 +16,10 @@ class Metrics:
         self.requests = Counter("serving_requests", "Requests by outcome", ["outcome"], registry=self._registry)
         self.images = Counter("serving_images", "Images answered, by where from", ["origin"], registry=self._registry)
         self.batches = Histogram(
-            "serving_batch_images", "Images of a forward pass", registry=self._registry, buckets=(1, 2, 4, 8, 16, 32, 64)
+            "serving_batch_images",
+            "Images of a forward pass",
+            registry=self._registry,
+            buckets=(1, 2, 4, 8, 16, 32, 64),
         )
         self.seconds = Histogram(
             "serving_request_seconds",

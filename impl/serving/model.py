@@ -6,14 +6,12 @@ predict the same.
 """
 
 import hashlib
-import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -151,7 +149,7 @@ def load(name: str, state: Mapping[str, torch.Tensor], source: Source) -> nn.Mod
         ValueError: The tensors are not those of such a model.
     """
     with torch.device("meta"):
-        model = builder(name)(num_classes=_classes(name, state, source))
+        model: nn.Module = builder(name)(num_classes=_classes(name, state, source))
     try:
         model.load_state_dict(state, assign=True)
     except RuntimeError as error:
@@ -167,7 +165,7 @@ def rebuild(name: str, source: Source) -> nn.Module:
         ValueError: As `load`.
     """
     state = state_of(source)
-    model = builder(name)(num_classes=_classes(name, state, source))
+    model: nn.Module = builder(name)(num_classes=_classes(name, state, source))
     model.load_state_dict(state)
     return model.eval()
 

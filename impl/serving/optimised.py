@@ -9,11 +9,11 @@ Why it is faster than `preloaded`:
   unpickled (`inputs`).
 - It starts from weights that were laid out before, mapped into memory (`precision`).
 
-What it costs: int8 answers are not float32's to the last digit, and up to 3 % of top-1 answers may differ; a first start
-that compares the two; and some 900 lines.
+What it costs: int8 answers are not float32's to the last digit, and up to 3 % of top-1 answers may differ; a first
+start that compares the two; and some 900 lines.
 
 The limit: an image takes 15.4 G multiply-adds in ViT-L/32, 30.8 GFLOP, so that 64 images at the int8 product's speed
-cannot take less than 1.15 s; and a single image cannot take less than reading 0.3 GB of int8 weights, 1.2 GB in float32.
+cannot take less than 1.15 s; and a single image cannot take less than reading 0.3 GB of int8 weights (float32: 1.2).
 """
 
 import io

@@ -14,7 +14,7 @@ SIDE = 32
 
 
 def draw_pictures(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return pictures, uint8 [count, 32, 32, 3], and their kinds, int64 [count], in turn; other seeds, other pictures."""
+    """Return pictures, uint8 [count, 32, 32, 3], and their kinds, int64 [count], in turn; a seed's own."""
     random = np.random.default_rng(seed)
     kinds = np.arange(count) % KINDS
     colours = np.random.default_rng(KINDS).uniform(20, 235, (2, KINDS, 3))  # a kind's own, whatever the seed

@@ -9,8 +9,9 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
@@ -167,9 +168,14 @@ def _keep(folder: Path, model: nn.Module, source: Source, precision: str) -> Non
             values = quantise_part(part)
         else:
             values = {name: value.to(getattr(torch, precision)).contiguous() for name, value in part.items()}
-        write_whole(folder / f"{place:03}.safetensors", lambda file, values=values: file.write(save(values)))
+        data = save(values)
+        write_whole(folder / f"{place:03}.safetensors", partial(_write, data))
     plan = asdict(plan_of(model, source.mean, source.std))
     write_whole(folder / "plan.json", lambda file: file.write(json.dumps(plan).encode()))
+
+
+def _write(data: bytes, file: BinaryIO) -> None:
+    file.write(data)
 
 
 def _plan(folder: Path) -> Plan:
@@ -180,7 +186,7 @@ def _plan(folder: Path) -> Plan:
 def _whole(model: nn.Module, source: Source, precision: str, agreement: float | None) -> Prepared:
     """Run a model as torchvision wrote it, in a precision and in the layout oneDNN likes."""
     dtype = getattr(torch, precision)
-    model = model.to(dtype, memory_format=torch.channels_last)
+    model = model.to(dtype).to(memory_format=torch.channels_last)
     head = list(model.state_dict().values())[-1]
 
     def run(images: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """The model is built once, at the start, and the whole batch goes through it in one forward pass.
 
-Why it is faster than `baseline`: building ViT-L/32 takes seconds for each request, most of them for random numbers that
-are then written over. It costs 1.2 GB that stay in memory. Requests that come at the same time run beside each other and
-share the cores, which is no faster than one after the other.
+Why it is faster than `baseline`: building ViT-L/32 takes seconds for each request, most of them for random numbers
+that are then written over. It costs 1.2 GB that stay in memory. Requests that come at the same time run beside each
+other and share the cores, which is no faster than one after the other.
 
 It reads pickles, which run whatever the sender wrote: it listens on loopback only, unless every client is trusted.
 """

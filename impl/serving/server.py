@@ -6,6 +6,7 @@ a socket and nothing else, and it knows when a client has gone.
 
 import contextlib
 import json
+import select
 import signal
 import socket
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 
 from flask import Flask
 from waitress.channel import HTTPChannel
-from waitress.server import TcpWSGIServer, create_server
+from waitress.server import create_server
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
 from .engine import use_cores
@@ -27,27 +28,29 @@ CONNECTIONS = 1000
 FLUSHING = 10.0  # seconds that answers may take to leave, at the end
 
 
-class JsonErrorTask(ErrorTask):  # type: ignore[misc] # waitress has no types for it
+class JsonErrorTask(ErrorTask):
     """What waitress itself refuses: a body too long, a header that is none."""
 
     def execute(self) -> None:
         """Answer."""
-        error = self.request.error
+        request: Any = self.request  # its published types are not those it has; so again below
+        error = request.error
         body = json.dumps({"success": False, "error": f"{error.reason}: {error.body}"}).encode()
         self.status = f"{error.code} {error.reason}"
-        self.response_headers.append(("Content-Type", "application/json"))
+        headers: Any = self.response_headers
+        headers.append(("Content-Type", "application/json"))
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
 
 
-class JsonChannel(HTTPChannel):  # type: ignore[misc] # likewise
+class JsonChannel(HTTPChannel):
     """A connection whose errors are JSON."""
 
     error_task_class = JsonErrorTask
 
 
-class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc] # likewise
+class Dispatcher(ThreadedTaskDispatcher):
     """Threads that keep torch's hands off the cores: these are the inference thread's."""
 
     def handler_thread(self, thread_no: int) -> None:
@@ -69,7 +72,7 @@ class Server:
         Raises:
             OSError: The address cannot be had.
         """
-        self._service = app.extensions.get("serving")
+        self._service: Any = app.extensions.get("serving")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=1024)
         threads = 8
@@ -77,17 +80,18 @@ class Server:
             threads = self._service.config.max_queue + self._service.config.max_batch + 8
         dispatcher = Dispatcher() if self._service else ThreadedTaskDispatcher()
         dispatcher.set_thread_count(threads)
-        self._server: TcpWSGIServer = create_server(
+        server: Any = create_server(
             app,
             sockets=[listening],
             _dispatcher=dispatcher,
             threads=threads,
             connection_limit=CONNECTIONS,
-            asyncore_use_poll=hasattr(__import__("select"), "poll"),
+            asyncore_use_poll=hasattr(select, "poll"),
             channel_request_lookahead=1,  # or waitress does not notice that a client has gone
             max_request_body_size=max_body,
             ident=None,
         )
+        self._server = server
         self._server.channel_class = JsonChannel
         self._stopping = threading.Event()
         self.port: int = listening.getsockname()[1]

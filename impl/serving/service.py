@@ -42,7 +42,7 @@ class Service:
             max_batch=config.max_batch,
             max_wait=config.max_wait_ms / 1e3,
             max_queue=config.max_queue,
-            observe=lambda images: self.metrics.batches.observe(images),
+            observe=lambda images: self.metrics.batches.observe(images),  # noqa: PLW0108 - they come below
         )
         self.metrics = Metrics(lambda: self.batcher.waiting)
         self.failure: BaseException | None = None

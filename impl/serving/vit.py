@@ -7,7 +7,7 @@ product of ViT-L/32 then reaches 857 GFLOP/s in bfloat16 and 339 in float32, whe
 and 166 (AMD EPYC (Zen 5), 2 cores, torch 2.15, 2026-11-23).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +106,7 @@ def patches(pixels: torch.Tensor, patch: int) -> torch.Tensor:
 class FloatVit:
     """A vision transformer in bfloat16 or float32: `logits(images)`."""
 
-    def __init__(self, plan: Plan, parts: list[Weights], dtype: torch.dtype) -> None:
+    def __init__(self, plan: Plan, parts: Iterable[Weights], dtype: torch.dtype) -> None:
         """Lay out the weights.
 
         Args:

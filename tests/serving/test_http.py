@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import torch
 
+from impl.serving import VARIANTS, ServingConfig, service
 from impl.serving.client import Connection, as_npy
 from impl.serving.pictures import draw_pictures
 
@@ -43,16 +44,16 @@ def raw(body, kind="application/x-npy", length=None):
 
 def slowed(app, seconds):
     """Make each forward pass last; return the sizes of the passes to come."""
-    service = app.extensions["serving"]
+    batcher = app.extensions["serving"].batcher
     sizes = []
-    observe = service.batcher._observe
+    observe = batcher._observe
 
     def wait(images):
         sizes.append(images)
         observe(images)
         time.sleep(seconds)
 
-    service.batcher._observe = wait
+    batcher._observe = wait
     return sizes
 
 
@@ -61,10 +62,10 @@ def test_every_image_gets_its_own_answer(build, listen):
     app = build()
     url = listen(app)
     images, _ = draw_pictures(700, 21)
-    service = app.extensions["serving"]
-    decoded = service.decoder.array(images, "all")
+    found = app.extensions["serving"]
+    decoded = found.decoder.array(images, "all")
     with torch.inference_mode():
-        expected = torch.softmax(torch.cat([service.prepared.run(image[None]) for image in decoded]), dim=1)
+        expected = torch.softmax(torch.cat([found.prepared.run(image[None]) for image in decoded]), dim=1)
     assert len(set(expected.argmax(dim=1).tolist())) >= 8
     assert len({round(value, 5) for value in expected.amax(dim=1).tolist()}) > 600, "answers can be told apart"
 
@@ -153,8 +154,6 @@ def test_full_queue_and_deadline(build, listen):
 
 
 def test_not_ready_yet(build, listen, monkeypatch):
-    from impl.serving import VARIANTS, ServingConfig, service
-
     go, prepare = threading.Event(), service.prepare
     monkeypatch.setattr(service, "prepare", lambda config: (go.wait(20), prepare(config))[1])
     app = VARIANTS["optimised"](ServingConfig(model="serving_tests_tiny_vit", precision="float32"))
@@ -190,7 +189,7 @@ def test_what_waitress_refuses_is_json_too(build, listen):
     ):
         with socket.create_connection(address(url), 5) as connection:
             connection.sendall(request)
-            found = b"".join(iter(lambda: connection.recv(4096), b""))  # noqa: B023 - used at once
+            found = b"".join(iter(lambda: connection.recv(4096), b""))
         head, _, body = found.partition(b"\r\n\r\n")
         assert head.startswith(f"HTTP/1.{'0' if status == 400 and request.startswith(b'n') else '1'} {status}".encode())
         assert json.loads(body)["success"] is False

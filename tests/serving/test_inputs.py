@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import random
+import re
 import struct
 import time
 import zlib
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms.v2.functional import pil_to_tensor, resize
 
+from impl.serving import VARIANTS, ServingConfig
 from impl.serving.inputs import Decoder
 
 from .conftest import TINY, kinds_of, npy, pictures
@@ -37,8 +39,6 @@ def file(body, name="a.png", kind="image/png"):
 
 @pytest.fixture(scope="module")
 def app(small_cache):
-    from impl.serving import VARIANTS, ServingConfig
-
     found = VARIANTS["optimised"](ServingConfig(model=TINY, precision="float32", max_body_mb=1, max_pixels=10**6))
     found.extensions["serving"].loaded(60)
     yield found
@@ -151,7 +151,7 @@ ONE = encoded(FEW[0])
         (npy(np.full((1, 3, 64, 64), -np.inf, "f4")), NPY, 422, "not finite"),
         (npy(pictures(65)), NPY, 413, "more than 64 images"),
         (bytes(2**20 + 1), NPY, 413, "exceeds the capacity"),
-        (npy(np.zeros((1, 1, 1_000_001, 3), np.uint8))[:10**6], NPY, 400, "says"),
+        (npy(np.zeros((1, 1, 1_000_001, 3), np.uint8))[: 10**6], NPY, 400, "says"),
         (bomb(50_000, 50_000), PNG, 413, "pixels"),
         (bomb(2_000, 1_000), PNG, 413, "2000 x 1000 pixels"),
         (b"\xff" * 100, TENSORS, 400, "damaged"),
@@ -175,7 +175,7 @@ def test_refused(body, kind, status, says, client, right):
     assert time.monotonic() - begun < 2
     assert answer.status_code == status, answer.text
     assert answer.json["success"] is False
-    assert says == "" or __import__("re").search(says, answer.json["error"]), answer.json
+    assert says == "" or re.search(says, answer.json["error"]), answer.json
     assert "Traceback" not in answer.text
     assert kinds_of(client.post("/predict", data=npy(FEW), content_type=NPY).json) == right
 
@@ -264,7 +264,8 @@ def test_seven_thousand_spoiled_requests(client, right):
 
 headers = st.fixed_dictionaries(
     {
-        "descr": st.sampled_from(["|u1", "<f4", ">f4", "<f8", "|O", "|S9", "<U3", "|V0", "<M8[s]"]) | st.text(max_size=5),
+        "descr": st.sampled_from(["|u1", "<f4", ">f4", "<f8", "|O", "|S9", "<U3", "|V0", "<M8[s]"])
+        | st.text(max_size=5),
         "fortran_order": st.booleans(),
         "shape": st.lists(st.integers(-1, 2**65) | st.sampled_from([1, 3, 32, 64]), max_size=6).map(tuple),
     }

@@ -79,13 +79,13 @@ def test_weights_of_another_model(tmp_path):
     with pytest.raises(ValueError, match=r"does not hold the weights of .*: heads.head.bias is not there"):
         prepare(dataclasses.replace(CONFIG, checkpoint=tmp_path / "w.pt"))
     torch.save({"heads.head.bias": torch.zeros(3)}, tmp_path / "w.pt")
-    with pytest.raises(ValueError, match="does not hold the weights of .*Missing key"):
+    with pytest.raises(ValueError, match=r"does not hold the weights of .*Missing key"):
         prepare(dataclasses.replace(CONFIG, checkpoint=tmp_path / "w.pt"))
 
 
 def test_labels_of_another_number(tmp_path):
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
-    with pytest.raises(ValueError, match="there are 2 labels, and .* has 10 classes"):
+    with pytest.raises(ValueError, match=r"there are 2 labels, and .* has 10 classes"):
         prepare(dataclasses.replace(CONFIG, labels=tmp_path / "labels.txt"))
 
 
