@@ -9,7 +9,7 @@ RESULTS := .results
 EXTRAS ?= dev peers
 UV_VERSION := 0.13.9
 
-.PHONY: help setup bench test lint format baseline lock clean
+.PHONY: help setup bench test soak lint format baseline lock clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: $(READY)  ## everything that is checked and not timed
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m pytest --benchmark-skip --junit-xml=$(RESULTS)/test.xml $(ARGS)
 	@echo "results: $(RESULTS)/test.xml"
+
+soak: $(READY)  ## the serving case under 60 s of overload, 10,000 spoiled requests and 32 clients, some minutes
+	$(BIN)/python -m tests.serving.soak $(ARGS)
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -2,8 +2,8 @@
 
 A row is a token. It is quantised with a step and a zero point of its own, so that the answer to an image does not
 depend on the images that share its batch. The matrix product knows neither: it takes bytes and returns
-`step_w * sum(q * w)`, and the next kernel makes `step * (product - zero * sums) + bias` of that, where `sums` [columns] are the sums of each
-column's weights, times their step.
+`step_w * sum(q * w)`, and the next kernel makes `step * (product - zero * sums) + bias` of that, where `sums` [columns]
+are the sums of each column's weights, times their step.
 
 Numba compiles them, and keeps them from process to process. They let go of the interpreter's lock and run on one core.
 """
