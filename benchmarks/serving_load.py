@@ -32,12 +32,16 @@ def running(*command: str, patience: float = 300.0) -> Iterator[tuple[str, psuti
         yield found[0], psutil.Process(process.pid)
     finally:
         timer.cancel()
+        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.terminate()
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _, left = psutil.wait_procs(family, 5)  # LitServe leaves its workers behind
+        for child in left:
+            child.kill()
         if process.stdout:
             process.stdout.close()
 
