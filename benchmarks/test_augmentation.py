@@ -53,6 +53,12 @@ LOADER_FLOOR = 15
 WORKERLESS_FLOOR = 5
 PEER_FLOORS = {"fasttextaug": 12, "nlpaug": 150}
 
+# Against another revision: some milliseconds each, but for the pools, which mostly start processes. How long that takes
+# varies by more than the few per cent that are looked for elsewhere.
+REVISION_ROWS = {"numpy_vectorised": 5_000, "exact": 20_000, "optimised": 100_000}
+FEW_ROWS = 500
+STARTING_PROCESSES = pytest.mark.gate(tolerance=10)
+
 BYTE_FOR_BYTE = ("baseline", "exact")
 # Five standard errors: a right variant fails once in 1.7 million comparisons. The tests in tests/augmentation, which
 # are much sharper, say the rest.
@@ -89,6 +95,12 @@ def assert_alike(expected, found):
             f"{name}: {got.mean():.4f} on average, the baseline's {wanted.mean():.4f}, which is "
             f"{apart / error if error else np.inf:.1f} standard errors away; {STANDARD_ERRORS} are chance"
         )
+
+
+def assert_equal_or_alike(expected, found):
+    """Seeded alike, two revisions give the same rows; where one draws in another way, rows of the same distribution."""
+    if not np.array_equal(expected.tokens, found.tokens) or not np.array_equal(expected.labels, found.labels):
+        assert_alike(expected, found)
 
 
 MEASURES = {
@@ -216,6 +228,19 @@ def test_against_peers(peer, misspell, rows, duel):
 
 def assert_rows(rows, texts, dataset):
     assert len(texts) == len(dataset) == rows, f"{len(texts)} texts and {len(dataset)} rows, {rows} were asked for"
+
+
+@pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=[STARTING_PROCESSES] if name.endswith("_pool") else []) for name in VARIANTS]
+)
+def test_revision(variant, against):
+    config = Config(dataset_size=REVISION_ROWS.get(variant, FEW_ROWS))
+
+    def work(build):
+        build(TEXT, Config(dataset_size=1))  # compiled, or loaded from the cache: see test_compile
+        return partial(build, TEXT, config)
+
+    against("impl.augmentation", variant, work, check=assert_equal if variant in BYTE_FOR_BYTE else assert_equal_or_alike)
 
 
 @pytest.mark.parametrize("variant", CEILINGS)

@@ -30,7 +30,7 @@ from impl.evaluation.digits import draw_digits
 # saves. 10,000 is the size of the task.
 SIZES = {1: 20, 10_000: 3}
 
-# Ratios against the baseline in one run, by duels at 5,000 images, preparation included; at 10,000, where it weighs
+# Ratios against the baseline in one run, by duels at 4,000 images, preparation included; at 10,000, where it weighs
 # less, they are a few per cent higher.
 #
 #   machine                      Python   date         optimised   low_precision
@@ -39,7 +39,7 @@ SIZES = {1: 20, 10_000: 3}
 FLOORS = {"optimised": 20, "low_precision": 35}
 # Without AVX-512 a vector is two or four instructions.
 FLOORS_NARROW = {"optimised": 6, "low_precision": 35}
-IMAGES = 5_000
+IMAGES = 4_000
 
 # Peak memory against the baseline's, in fresh processes, for preparing and evaluating 10,000 images that are there.
 #
@@ -58,6 +58,9 @@ PEER_BATCHES = (16, 50, 100, 250, 1000)
 #   AMD EPYC (Zen 5), 2 cores    3.11     2026-11-23        1.92            1.09
 SHARES = {"optimised": 0.6, "low_precision": 0.4}
 PRODUCT = 3200, 1024, 4096
+
+# Images against another revision: some 5 to 15 ms each.
+REVISION_IMAGES = {"baseline": 100, "batched": 200, "optimised": 1_000, "low_precision": 1_000}
 
 EXACT = ("batched", "optimised", "compiled")
 # What low_precision may miss: 1 prediction in 1,000, and 0.05 points of accuracy.
@@ -224,6 +227,20 @@ def seconds(work):
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_revision(variant, against):
+    """Evaluation alone: what preparing takes is milliseconds that everybody would notice."""
+    data = [part[: REVISION_IMAGES.get(variant, 250)] for part in held_out()]
+
+    def work(build):
+        try:
+            return partial(build(model()), *data)
+        except UnsupportedError as error:
+            pytest.skip(str(error))
+
+    against("impl.evaluation", variant, work, check=assert_same)
 
 
 @pytest.mark.parametrize("variant", SHARES)

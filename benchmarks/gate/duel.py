@@ -18,13 +18,15 @@ from benchmarks.gate.evalue import log_evalue, median_interval, straight_wins, t
 from benchmarks.gate.timing import Work, calibrate, time_batch, undisturbed
 
 Check = Callable[[Any, Any], object]
+Progress = Callable[[int, float], object]
 
 
 @dataclass(frozen=True)
 class Question:
     """Two bets on the ratio of a pair: that it is greater than `above`, and that it is less than `below`.
 
-    A question that is not `needed` is answered if the pairs the others take happen to suffice, and prolongs nothing.
+    A question that is not `needed` is answered if the pairs the others take suffice. It prolongs a duel, to twice these
+    pairs at most, only while its bet on `above` is ahead: then the answer is near.
     """
 
     name: str
@@ -141,6 +143,7 @@ def fight(
     budget: float,
     seed: int,
     check: Check | None = None,
+    progress: Progress | None = None,
 ) -> Duel:
     """Run a duel.
 
@@ -157,6 +160,7 @@ def fight(
         budget: seconds, from the first pair on.
         seed: of the coin that decides the order within each pair.
         check: called with both results; raises AssertionError where they are not what they should be.
+        progress: called after every pair, outside the timing, with the pairs so far and the seconds since the first.
 
     Raises:
         AssertionError: from `check`. Whatever either side raises comes through as it is.
@@ -171,6 +175,7 @@ def fight(
     coin = random.Random(seed)
     times: tuple[list[float], list[float]] = ([], [])
     ratios: list[float] = []
+    settled: int | None = None  # after how many pairs every question that is needed had its answer
     start = time.monotonic()
     while True:
         order = (0, 1) if coin.random() < 0.5 else (1, 0)
@@ -183,8 +188,14 @@ def fight(
         ratios.append(times[0][-1] / times[1][-1])
         for answer in answers:
             answer.look(ratios[-1], len(ratios), alpha_bet)
-        settled = all(answer.verdict != "open" for answer in answers if answer.question.needed)
-        if len(ratios) >= least and (settled or time.monotonic() - start >= budget):
+        pairs, elapsed = len(ratios), time.monotonic() - start
+        if progress:
+            progress(pairs, elapsed)
+        if settled is None and all(answer.verdict != "open" for answer in answers if answer.question.needed):
+            settled = pairs
+        near = any(answer.verdict == "open" and answer.log_e_above > 0 for answer in answers)
+        done = settled is not None and not (near and pairs < 2 * settled)
+        if pairs >= least and (done or elapsed >= budget):
             break
     low, high, coverage = median_interval(ratios)
     return Duel(

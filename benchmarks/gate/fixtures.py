@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from benchmarks.gate import memory
-from benchmarks.gate.duel import Check, Duel, fight
-from benchmarks.gate.judge import Judged, questions
-from benchmarks.gate.report import Memory
+from benchmarks.gate.duel import Check, Duel
+from benchmarks.gate.judge import Judged, Memory, questions
+from benchmarks.gate.progress import shown
 from benchmarks.gate.session import GATE
 from benchmarks.gate.timing import Work
 
@@ -29,7 +29,7 @@ def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
             than in the saved run of a like machine; and from `check`.
     """
     gate = request.config.stash[GATE]
-    case, name = _names(request)
+    case, name = names(request)
     if benchmark.group is None:
         benchmark.group = f"{case} duels"
 
@@ -50,7 +50,7 @@ def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
             gate.report.unmeasured.append(name)
             return Duel.unmeasured(name)
         before, origin = gate.saved_duel(request.node.nodeid)
-        found = fight(
+        found = gate.fight(
             name,
             reference,
             candidate,
@@ -59,6 +59,7 @@ def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
             budget=gate.budget if budget is None else budget,
             seed=random.Random(f"{gate.seed} {request.node.nodeid}").getrandbits(32),
             check=check,
+            progress=shown(request.config, name),
         )
         judged = Judged(found, floor, before, origin)
         gate.report.duels.append(judged)
@@ -81,12 +82,12 @@ def claim(benchmark: Any) -> None:
     benchmark._mode = "duel(...)"  # noqa: SLF001 - or it warns that the fixture was not used
 
 
-def record(benchmark: Any, found: Duel) -> None:
-    """Hand a duel's candidate to pytest-benchmark as this test's rounds, and its summary as extra_info["duel"]."""
+def record(benchmark: Any, found: Duel, key: str = "duel") -> None:
+    """Hand a duel's candidate to pytest-benchmark as this test's rounds, and its summary as extra_info[key]."""
     stats = benchmark._make_stats(found.iterations)  # noqa: SLF001 - there is no public way to take times from elsewhere
     for seconds in found.candidate_batches:
         stats.update(seconds)
-    benchmark.extra_info["duel"] = found.to_dict()
+    benchmark.extra_info[key] = found.to_dict()
 
 
 @pytest.fixture(name="peak_memory")
@@ -114,26 +115,27 @@ def ceiling(request: pytest.FixtureRequest) -> Callable[[int, int, float], None]
     """Assert candidate / reference <= limit: `ceiling(reference_bytes, candidate_bytes, limit)`.
 
     Raises:
-        AssertionError: where it is more, or where the reference used no memory that could be measured.
+        AssertionError: where it is more; where it is more than in the saved run of a like machine by what cannot be
+            noise; or where the reference used no memory that could be measured.
     """
-    report = request.config.stash[GATE].report
-    _, name = _names(request)
+    gate = request.config.stash[GATE]
+    _, name = names(request)
 
     def check(reference_bytes: int, candidate_bytes: int, limit: float) -> None:
         __tracebackhide__ = True
         if reference_bytes <= 0:
             raise AssertionError(f"{name}: the reference used no memory that can be measured; make its input larger")
-        row = Memory(name, reference_bytes, candidate_bytes, limit)
-        report.memory.append(row)
-        if row.ratio > limit:
-            raise AssertionError(
-                f"{row}. Find what holds on to more memory, or raise the ceiling and say why beside it."
-            )
+        row = Memory(
+            name, request.node.nodeid, reference_bytes, candidate_bytes, limit, *gate.saved_memory(request.node.nodeid)
+        )
+        gate.report.memory.append(row)
+        if failure := row.failure():
+            raise AssertionError(failure)
 
     return check
 
 
-def _names(request: pytest.FixtureRequest) -> tuple[str, str]:
+def names(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Return the case, and the test's name in the report."""
     case = request.node.path.stem.removeprefix("test_")
     return case, f"{case} {request.node.name}"

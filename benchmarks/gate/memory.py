@@ -1,6 +1,7 @@
 """Peak memory of a function, measured in a fresh process."""
 
 import contextlib
+import ctypes
 import gc
 import multiprocessing
 import pickle
@@ -42,9 +43,9 @@ def peak_memory(
     Args:
         function: at module level, so that it can be pickled.
         args: pickled too, and there before the first reading: they do not count, what the function builds does.
-        prepare: run before the first reading, for imports and for compilation on a tiny input. Keep it small: memory
-            it frees may be used again unseen, and where the mark cannot be reset (Linux can), so may all up to its own
-            peak.
+        prepare: run before the first reading, for imports and for compilation on a tiny input. Keep it small: what it
+            frees is given back where the allocator can be asked to (glibc's), and may be used again unseen elsewhere;
+            where the mark cannot be reset (Linux can), so may all up to its own peak.
         timeout: seconds until the process is killed.
 
     Raises:
@@ -94,9 +95,7 @@ def _measure(pipe: Connection, work: bytes) -> None:
         function, args, prepare = pickle.loads(work)  # noqa: S301 - written by our parent process
         if prepare is not None:
             prepare()
-        gc.collect()
-        with contextlib.suppress(OSError):  # not Linux, or not permitted: then the mark stays where it is
-            Path("/proc/self/clear_refs").write_text("5")
+        _settle()
         itself = psutil.Process()
         before = read_peak(itself)
         pipe.send(("ready", 0))
@@ -104,6 +103,15 @@ def _measure(pipe: Connection, work: bytes) -> None:
         pipe.send(("peak", max(0, read_peak(itself) - before)))
     except BaseException:  # noqa: BLE001 - whatever it is, the caller is the one to see it
         pipe.send(("error", traceback.format_exc()))
+
+
+def _settle() -> None:
+    """Give back what was freed, and take the peak as of now: else the work would start on memory that does not show."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc only; it keeps up to 64 MiB otherwise
+        ctypes.CDLL(None).malloc_trim(0)
+    with contextlib.suppress(OSError):  # not Linux, or not permitted: then the mark stays where it is
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _follow(process: multiprocessing.process.BaseProcess, pipe: Connection, deadline: float) -> int:

@@ -1,49 +1,34 @@
-"""The same rows twice: a section in the terminal, and a Markdown file."""
+"""The same rows in three forms: a section in the terminal, a Markdown file, and JSON."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from benchmarks.gate.judge import Judged, bounds, number
+from benchmarks.gate.judge import MIB, Compared, Judged, Memory, bounds, detectable, number
 
-MIB = 1024 * 1024
+REVISION_COLUMNS = ("against another revision", "verdict", "times faster", "interval", "would see", "pairs", "seconds")
 DUEL_COLUMNS = ("duel", "verdict", "times faster", "interval", "floor", "pairs", "seconds", "saved")
-MEMORY_COLUMNS = ("memory", "reference", "candidate", "ratio", "ceiling")
-
-
-@dataclass(frozen=True)
-class Memory:
-    """One comparison of peak memory: bytes of both sides, and the greatest ratio allowed."""
-
-    name: str
-    reference: int
-    candidate: int
-    limit: float
-
-    @property
-    def ratio(self) -> float:
-        """Return candidate / reference."""
-        return self.candidate / self.reference
-
-    def __str__(self) -> str:
-        return (
-            f"{self.name}: peak memory of the candidate is {self.candidate / MIB:.1f} MiB, {self.ratio:.2f} times the "
-            f"reference's {self.reference / MIB:.1f} MiB; the ceiling is {self.limit:g} times"
-        )
+MEMORY_COLUMNS = ("memory", "verdict", "reference", "candidate", "ratio", "ceiling", "saved")
 
 
 @dataclass
 class Report:
-    """What a run found, in the order it found it, and what has to be said about it."""
+    """What a run found, in the order it found it, and what has to be said about it.
 
+    `proven` is what the gate has shown of itself, and `took` the seconds of each part of the run.
+    """
+
+    compared: list[Compared] = field(default_factory=list)
     duels: list[Judged] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
     unmeasured: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
+    proven: list[str] = field(default_factory=list)
+    took: dict[str, float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.duels or self.memory or self.unmeasured or self.notes)
+        return bool(self.compared or self.duels or self.memory or self.unmeasured or self.notes)
 
     def terminal(self) -> Iterator[str]:
         """Yield the section's lines."""
@@ -67,33 +52,74 @@ class Report:
         return "\n".join(lines) + "\n"
 
     def _tables(self) -> Iterator[list[tuple[str, ...]]]:
+        if self.compared:
+            yield [REVISION_COLUMNS, *map(_revision_row, self.compared)]
         if self.duels:
             yield [DUEL_COLUMNS, *map(_duel_row, self.duels)]
         if self.memory:
             yield [MEMORY_COLUMNS, *map(_memory_row, self.memory)]
 
     def _sentences(self) -> Iterator[str]:
+        yield from self._remarks()
+        if self.unmeasured:
+            yield f"measuring is off: both sides ran once, and nothing is judged, in duels: {len(self.unmeasured)}"
+        yield from self.notes
+        yield from self.proven
+        if self.took:
+            parts = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in self.took.items())
+            yield f"took: {parts}; in all {sum(self.took.values()):.0f} s"
+        yield "; ".join(self._counted())
+        if self.results:
+            yield "results: " + ", ".join(self.results)
+
+    def _remarks(self) -> Iterator[str]:
+        for row in self.compared:
+            if row.verdict == "inconclusive":
+                yield f"{row.name}: {row.evidence()}"
+            elif row.note:
+                yield f"{row.name}: {row.note}"
         for judged in self.duels:
             if judged.duel.note:
                 yield f"{judged.duel.name}: {judged.duel.note}"
             if judged.floor_verdict == "unproven" or judged.saved_verdict == "inconclusive":
                 yield f"{judged.duel.name}: {bounds(judged.duel)}"
-        if self.unmeasured:
-            yield f"measuring is off: both sides ran once, and nothing is judged, in duels: {len(self.unmeasured)}"
-        yield from self.notes
-        floors = Counter(judged.floor_verdict for judged in self.duels if judged.floor_verdict)
-        saved = Counter(judged.saved_verdict for judged in self.duels if judged.saved_verdict)
-        counted = [f"duels: {len(self.duels)}", *_counts("floors", floors), *_counts("against the saved run", saved)]
+
+    def _counted(self) -> Iterator[str]:
+        if self.compared:
+            yield f"against {self.compared[0].revision}: " + _counts(row.verdict for row in self.compared)
+        if self.duels or not self.compared:
+            yield f"duels: {len(self.duels)}"
+        for title, verdicts in (
+            ("floors", [judged.floor_verdict for judged in self.duels]),
+            ("against the saved run", [judged.saved_verdict for judged in self.duels]),
+        ):
+            if any(verdicts):
+                yield f"{title}: " + _counts(verdicts)
         if self.memory:
             broken = sum(row.ratio > row.limit for row in self.memory)
-            counted.append(f"ceilings: {len(self.memory) - broken} hold, {broken} broken")
-        yield "; ".join(counted)
-        if self.results:
-            yield "results: " + ", ".join(self.results)
+            yield f"ceilings: {len(self.memory) - broken} hold, {broken} broken"
+        if any(row.saved for row in self.memory):
+            yield "memory against the saved run: " + _counts(row.saved_verdict for row in self.memory)
 
 
-def _counts(title: str, counter: Counter[str]) -> list[str]:
-    return [f"{title}: " + ", ".join(f"{count} {verdict}" for verdict, count in counter.items())] if counter else []
+def _counts(verdicts: Iterable[str | None]) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in Counter(filter(None, verdicts)).items())
+
+
+def _revision_row(row: Compared) -> tuple[str, ...]:
+    duel = row.duel
+    if duel is None:
+        return (row.name, row.verdict, "-", "-", "-", "-", "-")
+    low, high = duel.interval
+    return (
+        row.name,
+        row.verdict,
+        f"{duel.ratio:.3f}",
+        f"{low:.3f} to {high:.3f}",
+        f"+{detectable(duel):.1%}",
+        str(duel.pairs),
+        f"{duel.seconds:.1f}",
+    )
 
 
 def _duel_row(judged: Judged) -> tuple[str, ...]:
@@ -113,10 +139,13 @@ def _duel_row(judged: Judged) -> tuple[str, ...]:
 
 
 def _memory_row(row: Memory) -> tuple[str, ...]:
+    verdicts = ["ceiling broken" if row.ratio > row.limit else "ceiling holds", row.saved_verdict]
     return (
         row.name,
+        ", ".join(filter(None, verdicts)),
         f"{row.reference / MIB:.1f} MiB",
         f"{row.candidate / MIB:.1f} MiB",
         f"{row.ratio:.2f}",
         f"{row.limit:g}",
+        f"{row.saved.candidate / row.saved.reference:.2f}" if row.saved else "-",
     )

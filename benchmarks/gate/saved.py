@@ -1,25 +1,44 @@
-"""The duels of earlier runs, out of the files pytest-benchmark saves."""
+"""The duels and peaks of memory of earlier runs, out of the files pytest-benchmark saves."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.gate import machine
 from benchmarks.gate.duel import Duel
+
+KEY = "gate"  # pytest-benchmark saves benchmarks only; what else there is to save is under this key
 
 
 class SavedRunError(Exception):
     """A saved run that is asked for and cannot be used; the message names it and says why."""
 
 
+class Peaks(NamedTuple):
+    """Peak memory of the two sides of a comparison, in bytes."""
+
+    reference: int
+    candidate: int
+
+
 @dataclass(frozen=True)
 class Run:
-    """One saved run: its file, the machine it was made on (None where it does not say), and its duels by test."""
+    """One saved run.
+
+    Attributes:
+        path: its file.
+        machine: that it was made on; None where it does not say.
+        tests: the ids of all that was measured.
+        duels: by test.
+        memory: by test.
+    """
 
     path: Path
     machine: dict[str, Any] | None
+    tests: frozenset[str]
     duels: dict[str, Duel]
+    memory: dict[str, Peaks]
 
     @property
     def name(self) -> str:
@@ -37,7 +56,8 @@ def read(path: Path) -> Run:
         content = json.loads(path.read_text(encoding="utf-8"))
         saved = {bench["fullname"]: bench["extra_info"] for bench in content["benchmarks"]}
         duels = {name: Duel.from_dict(extra["duel"]) for name, extra in saved.items() if "duel" in extra}
-        return Run(path, content["machine_info"].get("gate"), duels)
+        memory = {name: Peaks(*map(int, peaks)) for name, peaks in content.get(KEY, {}).get("memory", {}).items()}
+        return Run(path, content["machine_info"].get("gate"), frozenset(saved) | set(memory), duels, memory)
     except OSError as error:
         raise SavedRunError(f"the saved run {path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:

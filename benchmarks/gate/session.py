@@ -1,6 +1,7 @@
 """What one pytest session knows: its settings, the saved runs it is judged by, and its report."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 from pytest_benchmark.utils import get_machine_id, load_storage
 
 from benchmarks.gate import machine, saved
-from benchmarks.gate.duel import Duel
+from benchmarks.gate.duel import Duel, fight
+from benchmarks.gate.judge import revision_questions
 from benchmarks.gate.report import Report
+from benchmarks.gate.revision import Revision, RevisionError
 
 
 @dataclass
@@ -24,10 +27,29 @@ class Gate:
     report: Report = field(default_factory=Report)
     duels: int = 1
     peaks: dict[bytes, int] = field(default_factory=dict)
+    tolerance: float = 0.03
+    strict: bool = False
+    revision: Revision | None = None
+    confirming: str = ""
+    removed: tuple[str, ...] = ()
+    collected: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    fight: Callable[..., Duel] = fight
+
+    @property
+    def gated(self) -> bool:
+        """Return whether this run compares, and so has to prove that it can: its confirming processes need not."""
+        return bool(self.revision or self.runs) and not self.confirming
 
     def saved_duel(self, test: str) -> tuple[Duel | None, str]:
         """Return a test's duel in the last run that has it, and the name of that run."""
         found = [(run.duels[test], run.name) for run in self.runs if test in run.duels]
+        return found[-1] if found else (None, "")
+
+    def saved_memory(self, test: str) -> tuple[saved.Peaks | None, str]:
+        """Return a test's peaks in the last run that has them, and the name of that run."""
+        found = [(run.memory[test], run.name) for run in self.runs if test in run.memory]
         return found[-1] if found else (None, "")
 
 
@@ -40,12 +62,63 @@ def open_gate(config: pytest.Config) -> Gate:
     Raises:
         UsageError: for an option that makes no sense.
     """
-    alpha, budget, seed = (config.getoption(name) for name in ("alpha", "budget", "duel_seed"))
+    alpha, budget, seed, tolerance = (config.getoption(name) for name in ("alpha", "budget", "duel_seed", "tolerance"))
     if not 0 < alpha < 1:
         raise pytest.UsageError(f"--alpha is a probability between 0 and 1, not {alpha}")
     if not budget >= 0:
         raise pytest.UsageError(f"--budget is a number of seconds, not {budget}")
-    return Gate(alpha, budget, random.SystemRandom().getrandbits(32) if seed is None else seed)
+    gate = Gate(alpha, budget, random.SystemRandom().getrandbits(32) if seed is None else seed)
+    gate.tolerance = checked_tolerance("--tolerance", tolerance)
+    gate.removed = tuple(config.getoption("removed"))
+    # pytest's own flag, which from version 9 on is a setting as well, is taken to mean the gate too.
+    gate.strict = bool(config.getoption("strict", default=False) or _setting(config, "strict"))
+    if name := config.getoption("against"):
+        try:
+            gate.revision = Revision.open(config.rootpath, name)
+        except RevisionError as error:
+            raise pytest.UsageError(f"--against: {error}") from error
+        gate.confirming, _, package = config.getoption("confirm").partition(":")
+        if gate.confirming == "reference":
+            gate.revision.load(package)  # before the benchmark modules load the working tree's
+    elif gate.removed and not config.getoption("benchmark_compare"):
+        raise pytest.UsageError("--removed admits what a comparison misses: give --against or --benchmark-compare too")
+    return gate
+
+
+def _setting(config: pytest.Config, name: str) -> Any:
+    try:
+        return config.getini(name)
+    except (KeyError, ValueError):
+        return None
+
+
+def checked_tolerance(where: str, percent: float) -> float:
+    """Return a tolerance in per cent as a share.
+
+    Raises:
+        UsageError: where it makes no sense.
+    """
+    try:
+        revision_questions(percent / 100)
+    except (ValueError, TypeError) as error:
+        raise pytest.UsageError(f"{where} (in per cent): {error}") from error
+    return percent / 100
+
+
+def settings(gate: Gate, node: pytest.Item) -> tuple[float, float]:
+    """Return the tolerance and the budget of one test: the options, or its mark `gate(tolerance=..., budget=...)`.
+
+    Raises:
+        UsageError: for a mark that makes no sense.
+    """
+    tolerance, budget = gate.tolerance, gate.budget
+    for mark in reversed(list(node.iter_markers("gate"))):
+        if mark.args or set(mark.kwargs) - {"tolerance", "budget"}:
+            raise pytest.UsageError(f"{node.nodeid}: the mark is gate(tolerance=PERCENT, budget=SECONDS), not {mark}")
+        if "tolerance" in mark.kwargs:
+            tolerance = checked_tolerance(f"{node.nodeid}: tolerance", mark.kwargs["tolerance"])
+        budget = mark.kwargs.get("budget", budget)
+    return tolerance, budget
 
 
 def anchor_storage(config: pytest.Config) -> None:

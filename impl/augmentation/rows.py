@@ -86,11 +86,11 @@ class Rows:
         mine = threading.local()
 
         def prepare() -> None:
-            mine.scratch = make_scratch(self.plan, words)
+            mine.scratch = tuple(make_scratch(self.plan, words))
 
         def fill(start: int) -> None:
             chunk = slice(start, start + step)
-            fill_rows(self.plan, mine.scratch, np.uint64(first + start), *self.key, rows[chunk], labels[chunk])
+            fill_rows(tuple(self.plan), mine.scratch, np.uint64(first + start), *self.key, rows[chunk], labels[chunk])
 
         starts = range(0, count, step)
         if threads == 1:

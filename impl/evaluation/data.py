@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from torchvision.datasets import MNIST
 
 from .cache import cache_folder
 from .digits import write_digits
@@ -46,6 +45,8 @@ def load_data(root: str | Path | None = None) -> Data:
     root = data_root() if root is None else Path(root)
     for name, dimensions in FILES.items():
         _check_idx(raw_folder(root) / name, dimensions)
+    from torchvision.datasets import MNIST  # noqa: PLC0415 - takes 3 s, which who brings their own images need not wait for
+
     train, test = (MNIST(str(root), train=part) for part in (True, False))
     return (train.data, train.targets), (test.data, test.targets)
 
@@ -98,5 +99,7 @@ def _check_idx(path: Path, dimensions: int) -> None:
 
 
 if __name__ == "__main__":
+    from torchvision.datasets import MNIST
+
     MNIST(str(cache_folder() / "mnist"), download=True)
     sys.stdout.write(f"MNIST is in {cache_folder() / 'mnist'}\n")

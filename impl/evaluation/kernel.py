@@ -11,7 +11,9 @@ pool keeps the greatest of, by 16 multiplications instead of 36. Additions turn 
 
 The second convolution in int8 is the definition's, by the instruction that multiplies and adds four bytes at a time.
 
-Numba notices changes in the module of a cached function only, so everything the kernels call is in this one.
+Numba notices changes in the module of a cached function only, so everything the kernels call is in this one. And it
+takes two classes of one name for the same at first, and 0.1 ms a call to find out, where another revision of this
+module is loaded beside it: so plans are passed as plain tuples.
 """
 
 import itertools
@@ -399,7 +401,11 @@ def second_layer_int8(_context, pooled, weights, scale, bias, features):
 
 @njit(cache=True, nogil=True)
 def predict_float(plan, images, predictions):
-    """The class of each image in float32: images, uint8 [n, 784], to predictions, int64 [n]."""
+    """The class of each image in float32: images, uint8 [n, 784], to predictions, int64 [n].
+
+    `plan` is a FloatPlan as a plain tuple.
+    """
+    weights1, bias1, weights2, bias2, weights3, bias3, wide = plan
     pixels = np.empty(SIDE * SIDE, np.float32)
     pooled = np.empty(POOLED * POOLED * FIRST, np.float32)
     patches = np.empty(TRANSFORMED * PLACES * FIRST, np.float32)
@@ -411,14 +417,14 @@ def predict_float(plan, images, predictions):
         for image in range(count):
             for place in range(SIDE * SIDE):
                 pixels[place] = images[start + image, place]
-            first_layer(pixels, plan.weights1, plan.bias1, pooled)
+            first_layer(pixels, weights1, bias1, pooled)
             transform_patches(pooled, patches)
-            if plan.wide:
-                multiply_patches(patches, plan.weights2, products, 4)
+            if wide:
+                multiply_patches(patches, weights2, products, 4)
             else:
-                multiply_patches(patches, plan.weights2, products, 1)
-            pool_products(products, plan.bias2, features[image])
-        linear_layer(features, plan.weights3, plan.bias3, logits)
+                multiply_patches(patches, weights2, products, 1)
+            pool_products(products, bias2, features[image])
+        linear_layer(features, weights3, bias3, logits)
         for image in range(count):
             predictions[start + image] = np.argmax(logits[image, :CLASSES])
 
@@ -427,17 +433,19 @@ def predict_float(plan, images, predictions):
 def predict_int8(plan, images, predictions, gaps):
     """The class of each image in int8: images, uint8 [n, 784], to predictions, int64 [n], and gaps, float32 [n].
 
-    A gap is how far the greatest logit is above the second, as a share of how far it is above the least.
+    `plan` is a BytePlan as a plain tuple. A gap is how far the greatest logit is above the second, as a share of how far
+    it is above the least.
     """
+    weights1, scale1, offset1, weights2, scale2, bias2, weights3, bias3 = plan
     pooled = np.empty(POOLED * POOLED * FIRST, np.uint8)
     features = np.zeros((GROUP, PLACES * SECOND), np.float32)
     logits = np.empty((GROUP, LANES), np.float32)
     for start in range(0, len(images), GROUP):
         count = min(GROUP, len(images) - start)
         for image in range(count):
-            first_layer_int8(images[start + image], plan.weights1, plan.scale1, plan.offset1, pooled)
-            second_layer_int8(pooled, plan.weights2, plan.scale2, plan.bias2, features[image])
-        linear_layer(features, plan.weights3, plan.bias3, logits)
+            first_layer_int8(images[start + image], weights1, scale1, offset1, pooled)
+            second_layer_int8(pooled, weights2, scale2, bias2, features[image])
+        linear_layer(features, weights3, bias3, logits)
         for image in range(count):
             row = logits[image, :CLASSES]
             best = np.argmax(row)

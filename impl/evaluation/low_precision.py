@@ -77,8 +77,8 @@ def build(model: nn.Module, device: str | torch.device = "cpu") -> Evaluator:
     from .plans import byte_plan, float_plan  # noqa: PLC0415 - likewise
 
     folded = fold(model)
-    exact = float_plan(folded)
-    plan = byte_plan(folded, exact)
+    float32 = float_plan(folded)
+    exact, plan = tuple(float32), tuple(byte_plan(folded, float32))
 
     def evaluate(images: Images, labels: Labels) -> Evaluation:
         images, labels = checked(images, labels)

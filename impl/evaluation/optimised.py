@@ -49,7 +49,7 @@ def build(model: nn.Module, device: str | torch.device = "cpu") -> Evaluator:
     from .kernel import predict_float  # noqa: PLC0415 - Numba takes half a second, which the others need not wait for
     from .plans import float_plan  # noqa: PLC0415 - likewise
 
-    plan = float_plan(fold(model))
+    plan = tuple(float_plan(fold(model)))
 
     def evaluate(images: Images, labels: Labels) -> Evaluation:
         images, labels = checked(images, labels)

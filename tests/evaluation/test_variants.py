@@ -40,7 +40,8 @@ def test_random_weights(seed, wide):
     model = random_model(seed)
     images, labels = random_images(203)
     found = np.full(203, -1)
-    predict_float(float_plan(fold(model))._replace(wide=wide), images.view(203, -1).numpy(), found)
+    plan = float_plan(fold(model))._replace(wide=wide)
+    predict_float(tuple(plan), images.view(203, -1).numpy(), found)
     assert (torch.from_numpy(found) == VARIANTS["baseline"](model)(images, labels).predictions).all()
 
 

@@ -2,6 +2,8 @@
 
 import json
 
+import torch  # noqa: F401 - it can be imported once in a process, and pytester would forget that it was
+
 SUITE = """
 import torch
 

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from benchmarks.gate.duel import Question, fight
-from benchmarks.gate.judge import Judged
-from benchmarks.gate.report import Memory, Report
+from benchmarks.gate.judge import Judged, Memory
+from benchmarks.gate.report import Report
 
 MIB = 1024 * 1024
 
@@ -35,7 +35,10 @@ def test_both_forms_have_every_row(duel):
             Judged(duel, 1.5),
             Judged(dataclasses.replace(duel, name="other", note="short batches"), None, duel, "0001"),
         ],
-        memory=[Memory("toy test_memory", 100 * MIB, 25 * MIB, 0.5), Memory("toy test_more", 100 * MIB, 75 * MIB, 0.5)],
+        memory=[
+            Memory("toy test_memory", "a", 100 * MIB, 25 * MIB, 0.5),
+            Memory("toy test_more", "b", 100 * MIB, 75 * MIB, 0.5),
+        ],
         unmeasured=["toy test_off"],
         notes=["a note"],
         results=["bench.json"],

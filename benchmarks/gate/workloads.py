@@ -1,0 +1,35 @@
+"""Work of a known length, for the gate to prove itself on."""
+
+import random
+import time
+from typing import Any
+
+from benchmarks.gate.timing import Work
+
+LENGTH = 500  # numbers to a list; sorting one takes some 40 us
+
+
+def sorting(lists: int) -> Work:
+    """Return work that sorts that many shuffled lists of floats: 5 % more lists are 5 % more work."""
+    random_numbers = random.Random(lists)
+    shuffled = [[random_numbers.random() for _ in range(LENGTH)] for _ in range(lists)]
+
+    def work() -> int:
+        return sum(len(sorted(numbers)) for numbers in shuffled)
+
+    return work
+
+
+def slowed(work: Work, share: float) -> Work:
+    """Return `work`, each call of which takes longer by that share of its own time, whatever that is."""
+
+    def slower() -> Any:
+        start = time.perf_counter()
+        result = work()
+        end = time.perf_counter()
+        until = end + share * (end - start)
+        while time.perf_counter() < until:
+            pass
+        return result
+
+    return slower
