@@ -1,10 +1,10 @@
 """The claims of the serving case: ViT-L/32 over HTTP on loopback, with images that the server has not seen.
 
-`optimised` answers as the baseline does, 25 times as fast and more for one image and 6 for 64; it uses most of what the
-machine's own matrix product reaches; 32 clients with an image each are served nearly as fast as one with 64; other
-people's servers with the same model are no faster; of four times too many requests most are refused at once, and
-those that are accepted are answered in time; and it needs half of `preloaded`'s memory. What servers remember is in rows of its
-own.
+`optimised` answers as the baseline does, 25 times as fast and more for one image and 6 times for 64; it uses half and
+more of what the machine's own matrix product reaches; 32 clients with an image each are served nearly as fast as one
+with 64; other people's servers with the same model are hardly faster if at all; of four times too many requests most
+are refused at once, and those that are accepted are answered in time; and it needs half of `preloaded`'s memory. What
+servers remember is in rows of its own.
 """
 
 import base64
