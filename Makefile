@@ -9,7 +9,7 @@ RESULTS := .results
 EXTRAS ?= dev peers
 UV_VERSION := 0.13.9
 
-.PHONY: help setup bench test lint format baseline calibrate lock clean
+.PHONY: help setup bench gate test soak lint format baseline calibrate lock clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,10 +29,20 @@ bench: $(READY)  ## the main job: every case's table, ratios with intervals, ver
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m pytest benchmarks --benchmark-compare --benchmark-json=$(RESULTS)/bench.json --gate-report=$(RESULTS)/bench.md $(ARGS)
 
+# Uncommitted work is judged against HEAD, and committed work against where it left main.
+AGAINST ?= $(if $(shell git status --porcelain),HEAD,$(shell git merge-base origin/main HEAD))
+
+gate: $(READY)  ## is anything slower than at AGAINST (default: HEAD, or where a clean tree left origin/main)?
+	@mkdir -p $(RESULTS)
+	$(BIN)/python -m pytest benchmarks --against=$(AGAINST) --gate-report=$(RESULTS)/gate.md --gate-json=$(RESULTS)/gate.json --junit-xml=$(RESULTS)/gate.xml $(ARGS)
+
 test: $(READY)  ## everything that is checked and not timed
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m pytest --benchmark-skip --junit-xml=$(RESULTS)/test.xml $(ARGS)
 	@echo "results: $(RESULTS)/test.xml"
+
+soak: $(READY)  ## the serving case under 60 s of overload, 10,000 spoiled requests and 32 clients, some minutes
+	$(BIN)/python -m tests.serving.soak $(ARGS)
 
 # The workflow linters see only the files' text, and need no network: what they cannot know is in tests/test_workflows.py.
 lint: $(READY)  ## ruff, mypy, and the workflows' linters

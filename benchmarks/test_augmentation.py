@@ -240,7 +240,9 @@ def test_revision(variant, against):
         build(TEXT, Config(dataset_size=1))  # compiled, or loaded from the cache: see test_compile
         return partial(build, TEXT, config)
 
-    against("impl.augmentation", variant, work, check=assert_equal if variant in BYTE_FOR_BYTE else assert_equal_or_alike)
+    against(
+        "impl.augmentation", variant, work, check=assert_equal if variant in BYTE_FOR_BYTE else assert_equal_or_alike
+    )
 
 
 @pytest.mark.parametrize("variant", CEILINGS)

@@ -75,7 +75,9 @@ def model():
 
 @cache
 def held_out():
-    return load_data()[1]
+    images, labels = load_data()[1]
+    assert len(images) == 10_000, f"the test set has {len(images):,} images; every number here is about 10,000"
+    return images, labels
 
 
 @cache

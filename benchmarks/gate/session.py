@@ -72,7 +72,7 @@ def open_gate(config: pytest.Config) -> Gate:
     gate.removed = tuple(config.getoption("removed"))
     # pytest's own flag, which from version 9 on is a setting as well, is taken to mean the gate too.
     gate.strict = bool(config.getoption("strict", default=False) or _setting(config, "strict"))
-    if name := config.getoption("against"):
+    if (name := config.getoption("against")) is not None:
         try:
             gate.revision = Revision.open(config.rootpath, name)
         except RevisionError as error:

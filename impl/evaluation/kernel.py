@@ -433,8 +433,8 @@ def predict_float(plan, images, predictions):
 def predict_int8(plan, images, predictions, gaps):
     """The class of each image in int8: images, uint8 [n, 784], to predictions, int64 [n], and gaps, float32 [n].
 
-    `plan` is a BytePlan as a plain tuple. A gap is how far the greatest logit is above the second, as a share of how far
-    it is above the least.
+    `plan` is a BytePlan as a plain tuple. A gap is how far the greatest logit is above the second, as a share of how
+    far it is above the least.
     """
     weights1, scale1, offset1, weights2, scale2, bias2, weights3, bias3 = plan
     pooled = np.empty(POOLED * POOLED * FIRST, np.uint8)

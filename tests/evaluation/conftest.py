@@ -9,10 +9,17 @@ from impl.evaluation.data import DIGITS, ROOT_VARIABLE, raw_folder
 from impl.evaluation.digits import write_digits
 
 
-@pytest.fixture(scope="package", autouse=True)
-def small_cache(tmp_path_factory):
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     write_digits(raw_folder(folder / DIGITS), 2_000, 1_000, 3)
+    return folder
+
+
+# Not for longer than a module: benchmarks in the same run are to have their own data.
+@pytest.fixture(scope="module", autouse=True)
+def small_cache(digits):
+    folder = digits
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(folder))
         patch.delenv(ROOT_VARIABLE, raising=False)
@@ -20,12 +27,12 @@ def small_cache(tmp_path_factory):
         yield folder
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def data(small_cache):
     return load_data()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def model(data):
     return load_model()
 

@@ -1,0 +1,366 @@
+"""The claims of the serving case: ViT-L/32 over HTTP on loopback, with images that the server has not seen.
+
+`optimised` answers as the baseline does, 25 times as fast and more for one image and 6 times for 64; it uses half and
+more of what the machine's own matrix product reaches; 32 clients with an image each are served nearly as fast as one
+with 64; other people's servers with the same model are hardly faster if at all; of four times too many requests most
+are refused at once, and those that are accepted are answered in time; and it needs half of `preloaded`'s memory. What
+servers remember is in rows of its own.
+"""
+
+import base64
+import contextlib
+import itertools
+import json
+import time
+from functools import cache, partial
+
+import pytest
+import torch
+
+from benchmarks.gate.session import GATE
+from benchmarks.serving_load import Clients, overload, p99, running
+from impl.serving import VARIANTS, ServingConfig
+from impl.serving.client import as_npy, as_pickle, draw_times
+from impl.serving.inputs import Decoder
+from impl.serving.model import rebuild, source_of
+from impl.serving.pickled import HEADER
+from impl.serving.pictures import draw_pictures
+from impl.serving.precision import AGREEMENT, drawn, prepare
+
+# Images of a request, and how often each is timed. With one image nothing can be batched or shared out.
+SIZES = {1: 2, 64: 1}
+
+# Ratios in one run, over HTTP. A proof takes some 17 pairs, and the baseline 6 s for a single image: so the duels are
+# of one image against the baseline, and of 8 against `preloaded`. The ratios at 64 images are of the table's medians.
+# With bfloat16 or float32 the floors are lower.
+#
+#   machine                      Python   date         1, baseline   8, preloaded   64, baseline   preloaded   memoised
+#   AMD EPYC (Zen 5), 2 cores    3.11     2026-11-23   42, 46        7.1, 7.3       10.5, 11.0     1.4, 1.45   1.4, 1.5
+#
+# The baseline's first requests take 4.4 to 4.7 s (147 times), until the allocator has memory to use again; then 1.6 s.
+FLOORS = {"int8": (25, 4), "bfloat16": (15, 2), "float32": (5, 1)}
+FLOORS_64 = {"preloaded": 1.05, "memoised": 1.05, "optimised": {"int8": 6, "bfloat16": 4, "float32": 1.5}}
+
+# Peak memory against `preloaded`'s, in fresh processes: loading the model, and 64 images through it.
+CEILING = {"int8": 0.5, "bfloat16": 0.6, "float32": 1.2}
+# FLOPs a second, counted by the definition of the layers, against a matrix product of the same precision. The aim is
+# 0.75 for int8; 0.71 (0.66 to 0.77) seen in the run of the record, and 0.88 of 1,720 GFLOP/s on a quiet machine.
+SHARES = {"int8": 0.5, "bfloat16": 0.6, "float32": 0.5}
+PRODUCT = 1600, 1024, 4096
+SHARED = 32  # images; 64 are as fast, and twice as long
+# 32 clients with an image each against one with 64 (0.93, 0.95 seen), and against other servers' 32 clients (1.03 and
+# 0.97 seen: it is the forward pass that takes the time, and that is the same; the aim of 1.1 is missed).
+TOGETHER = 0.8
+PEER_FLOORS = {"mosec": 0.8, "litserve": 0.75}
+CLIENTS = 32
+
+# Of ViT-L/32, an image of 224 x 224: 49 patches, 24 layers of 50 tokens, counted by the definition.
+TOKENS, HIDDEN, LAYERS = 50, 1024, 24
+FLOPS = 2 * (49 * 3072 * HIDDEN + LAYERS * (TOKENS * 12 * HIDDEN**2 + 2 * TOKENS**2 * HIDDEN) + 10 * HIDDEN)
+
+seeds = itertools.count(1)
+times = {}
+
+
+def unseen(count):
+    """Pictures that were never sent before, and what they show."""
+    return draw_pictures(count, next(seeds))
+
+
+@pytest.fixture(scope="module")
+def serve():
+    """Start a variant once; return its address and its process."""
+    with contextlib.ExitStack() as stack:
+
+        @cache
+        def start(*command):
+            return stack.enter_context(running("-m", *command))
+
+        yield lambda variant, *more: start("impl.serving", variant, "--port", "0", *more)
+
+
+@pytest.fixture(scope="module")
+def precision():
+    """What this machine serves in; everything is made that is made once."""
+    return prepare(ServingConfig()).precision
+
+
+def form(variant):
+    return as_npy if variant == "optimised" else as_pickle
+
+
+def indices(answer):
+    """Return the classes of an answer: in a header where the original's answer has none."""
+    assert answer.status == 200, f"status {answer.status}: {answer.body}"
+    assert answer.body["success"] is True
+    if HEADER in answer.headers:
+        return [int(word) for word in answer.headers[HEADER].split()]
+    assert answer.body["cached"] is False, "the server had seen these images"
+    return [found["index"] for found in answer.body["predictions"]]
+
+
+def post(clients, variant, pictures):
+    (answer,) = clients.post([form(variant)(pictures)])
+    return answer
+
+
+class Side:
+    """One side of a duel: each call posts the next of the pictures, which are encoded before."""
+
+    def __init__(self, clients, encode, pictures, kinds, size):
+        self.clients, self.kinds, self.size = clients, kinds, size
+        self.bodies = [encode(pictures[place : place + size]) for place in range(0, len(pictures), size)]
+        self.calls = 0
+
+    def __call__(self):
+        call, self.calls = self.calls % len(self.bodies), self.calls + 1
+        (answer,) = self.clients.post([self.bodies[call]])
+        return call, answer
+
+    def right(self, result):
+        """The share of the images that were recognised."""
+        call, answer = result
+        wanted = self.kinds[call * self.size : (call + 1) * self.size].tolist()
+        found = indices(answer)
+        assert len(found) == len(wanted), f"{len(found)} predictions for {len(wanted)} images"
+        return sum(map(int.__eq__, found, wanted)) / len(wanted)
+
+
+@pytest.fixture
+def clients():
+    """Make clients that hang up at the end of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def make(url, count=1):
+            found = Clients(url, count)
+            stack.callback(found.close)
+            return found
+
+        yield make
+
+
+@pytest.mark.parametrize("count", [1, 3, 17])
+@pytest.mark.parametrize("variant", list(VARIANTS)[1:])
+def test_matches(variant, count, serve, clients, precision):
+    """The baseline's classes; in int8 and bfloat16 all but the agreement that precision is held to."""
+    pictures, kinds = unseen(count)
+    expected = expected_classes(pictures)
+    assert expected == kinds.tolist(), "the seeded weights do not tell the pictures apart"
+    url, _ = serve(variant)
+    found = indices(post(clients(url), variant, pictures))
+    differ = sum(map(int.__ne__, expected, found))
+    allowed = (1 - AGREEMENT.get(precision, 1)) * count if variant == "optimised" else 0
+    assert differ <= allowed, f"{differ} of {count} predictions differ from the baseline's: {found} and not {expected}"
+
+
+@cache
+def reference():
+    """The baseline's own computation, without HTTP and without building the model anew."""
+    return rebuild("vit_l_32", source_of(ServingConfig()))
+
+
+def expected_classes(pictures):
+    pixels = Decoder(224, 64, 10**6).array(pictures, "pictures")
+    with torch.inference_mode():
+        return reference()(pixels / 255).argmax(dim=1).tolist()
+
+
+@pytest.mark.parametrize("count", SIZES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_time(variant, count, benchmark, serve, clients):
+    benchmark.group = f"serving {count} unseen images"
+    url, _ = serve(variant)
+    post(clients(url), variant, unseen(1)[0])  # warmed up
+    pictures, kinds = unseen(count * SIZES[count])
+    side = Side(clients(url), form(variant), pictures, kinds, count)
+    result = benchmark.pedantic(side, rounds=SIZES[count])
+    assert side.right(result) >= 0.97
+    if not benchmark.disabled:
+        times[variant, count] = benchmark.stats.stats.median
+
+
+def test_ratios_at_64(precision, request):
+    """Of the medians in the table: two requests each prove nothing, and the floors are far below."""
+    if ("baseline", 64) not in times:
+        pytest.skip("nothing was timed")
+    ratios = {variant: times["baseline", 64] / times[variant, 64] for variant in FLOORS_64}
+    request.config.stash[GATE].report.notes.append(
+        "serving, 64 unseen images against the baseline: "
+        + ", ".join(f"{variant} {ratio:.2f} times" for variant, ratio in ratios.items())
+    )
+    for variant, floor in FLOORS_64.items():
+        least = floor[precision] if isinstance(floor, dict) else floor
+        assert ratios[variant] >= least, f"{variant} is {ratios[variant]:.2f} times faster; the floor is {least}"
+
+
+@pytest.mark.parametrize("variant", ["memoised", "optimised"])
+def test_time_of_a_hit(variant, benchmark, serve, clients):
+    """The very same 8 images again: what is measured is a memory."""
+    benchmark.group = "serving 8 images again (remembered answers)"
+    url, _ = serve(variant, *(["--cache-mb", "16"] if variant == "optimised" else []))
+    one, body = clients(url), form(variant)(unseen(8)[0])
+    one.post([body])
+    (answer,) = benchmark.pedantic(one.post, ([body],), rounds=5)
+    assert answer.status == 200
+    assert answer.body.get("cached", True) is True
+
+
+@pytest.mark.parametrize(("against", "count"), [("baseline", 1), ("preloaded", 8)])
+def test_speedup(against, count, duel, serve, clients, precision):  # noqa: PLR0917 - fixtures
+    pictures, kinds = unseen(count * 40)
+    sides = [
+        Side(clients(serve(variant)[0]), form(variant), pictures, kinds, count) for variant in (against, "optimised")
+    ]
+
+    def check(expected, found):
+        assert sides[0].right(expected) >= 0.97
+        assert sides[1].right(found) >= 0.97
+
+    duel(*sides, floor=FLOORS[precision][against == "preloaded"], check=check, budget=5)
+
+
+def test_share_of_the_matrix_product(duel, precision):
+    """How far from the limit: matrix products of as many FLOPs as the images take."""
+    multiply, flops = product(precision)
+    images = drawn(SHARED, next(seeds), 224)
+    repeat = round(SHARED * FLOPS / flops)
+    run = prepare(ServingConfig(precision=precision)).run
+
+    def multiplied():
+        for _ in range(repeat):
+            multiply()
+
+    duel(multiplied, partial(run, images), floor=SHARES[precision] * repeat * flops / (SHARED * FLOPS), budget=5)
+
+
+def product(precision):
+    """The matrix product of the largest layer, and its FLOPs."""
+    rows, inner, columns = PRODUCT
+    if precision == "int8":
+        left = torch.randint(0, 256, (rows, inner), dtype=torch.uint8)
+        right = torch.randint(-127, 128, (columns, inner), dtype=torch.int8)
+        weights = torch.ops.onednn.qlinear_prepack(right, [rows, inner])
+        scales = torch.ones(columns), torch.zeros(columns, dtype=torch.int32)
+        call = (left, 1.0, 0, weights, *scales, None, 1.0, 0, torch.bfloat16, "none", [], "")
+        return partial(torch.ops.onednn.qlinear_pointwise, *call), 2 * rows * inner * columns
+    dtype = getattr(torch, precision)
+    left, right = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
+    weights = torch.ops.mkldnn._reorder_linear_weight(right, rows)  # noqa: SLF001 - torch's own compiler uses it
+    call = (left, weights, None, "none", [], "")
+    return partial(torch.ops.mkldnn._linear_pointwise, *call), 2 * rows * inner * columns  # noqa: SLF001 - likewise
+
+
+class Crowd:
+    """32 clients with an image each."""
+
+    def __init__(self, clients, encode, rounds=1):
+        self.clients, self.encode, self.rounds = clients, encode, rounds
+        self.seconds = []
+        self.prepare()
+
+    def prepare(self):
+        pictures, self.kinds = unseen(CLIENTS * self.rounds)
+        self.bodies = [self.encode(pictures[place : place + 1]) for place in range(len(pictures))]
+
+    def __call__(self):
+        answers = self.clients.post(self.bodies)
+        self.seconds += [answer.seconds for answer in answers]
+        return answers
+
+    def right(self, answers):
+        found = [answer.body["predictions"][0]["index"] for answer in answers]
+        share = sum(map(int.__eq__, found, self.kinds.tolist())) / len(found)
+        assert share >= 0.97, f"{share:.0%} of the answers are right"
+        self.prepare()
+
+
+def test_32_clients_against_one_with_64(duel, serve, clients):
+    url, _ = serve("optimised")
+    pictures, kinds = unseen(64 * 40)
+    one = Side(clients(url), as_npy, pictures, kinds, 64)
+    crowd = Crowd(clients(url, CLIENTS), as_npy, 2)
+
+    def check(expected, found):
+        assert one.right(expected) >= 0.97
+        crowd.right(found)
+
+    duel(one, crowd, floor=TOGETHER, check=check, budget=5)
+
+
+def as_inference(pictures):
+    return (*as_npy(pictures), "/inference")
+
+
+def as_base64(pictures):
+    return json.dumps({"image": base64.b64encode(as_npy(pictures)[0]).decode()}).encode(), "application/json"
+
+
+@pytest.mark.parametrize(("peer", "encode"), [("mosec", as_inference), ("litserve", as_base64)])
+def test_against_peers(peer, encode, duel, serve, clients, precision, request):  # noqa: PLR0917 - fixtures
+    """The same model in the same precision, 32 clients with an image each; `optimised` runs beside, idle."""
+    pytest.importorskip(peer)
+    ours = Crowd(clients(serve("optimised")[0], CLIENTS), as_npy)
+    with running("-m", "benchmarks.serving_peers", peer) as (url, _):
+        theirs = Crowd(clients(url, CLIENTS), encode)
+
+        def check(expected, found):
+            theirs.right(expected)
+            ours.right(found)
+
+        duel(theirs, ours, floor=PEER_FLOORS[peer], check=check, budget=5)
+    slow = [1e3 * p99(crowd.seconds) for crowd in (theirs, ours)]
+    request.config.stash[GATE].report.notes.append(
+        f"serving, {CLIENTS} clients in {precision}: p99 {slow[1]:.0f} ms, and {slow[0]:.0f} ms with {peer}"
+    )
+
+
+def test_overload(serve, clients, request):
+    """Four times as many requests as it can answer, for ten seconds; `make soak` takes sixty."""
+    url, process = serve("optimised")
+    crowd = Crowd(clients(url, CLIENTS), as_npy, 2)
+    crowd()
+    start = time.perf_counter()
+    crowd.right(crowd())
+    capacity = 2 * CLIENTS / (time.perf_counter() - start)
+    if request.config.getoption("benchmark_disable"):
+        pytest.skip("nothing is measured")
+    found = overload(url, process, 4 * capacity, 10)
+    request.config.stash[GATE].report.notes.append(f"serving at 4 times {capacity:.0f} images a second: {found}")
+    bound = (ServingConfig.max_queue + ServingConfig.max_batch) / capacity
+    assert not found.others, f"other statuses than 200 and 429: {found.others[:10]}"
+    assert found.wrong <= 0.03 * len(found.accepted), str(found)
+    assert p99(found.accepted) <= 2 * bound, f"p99 of the accepted is over twice {bound:.2f} s: {found}"
+    assert len(found.refused) >= 0.5 * 40 * capacity - bound * capacity, f"too few were refused: {found}"
+    assert found.memory[2] - found.memory[0] < 128 * 2**20, f"memory has grown: {found}"
+
+
+def load_and_run(variant):
+    """What a server does in its life: load the model, 64 images."""
+    app = VARIANTS[variant](ServingConfig())
+    service = app.extensions.get("serving")
+    if service:
+        service.loaded()
+    body, kind = form(variant)(draw_pictures(64, 0)[0])
+    answer = app.test_client().post("/predict", data=body, content_type=kind)
+    assert answer.status_code == 200
+
+
+def test_memory(peak_memory, ceiling, precision):
+    used = [
+        peak_memory(load_and_run, variant, prepare=partial(__import__, "torchvision"))
+        for variant in ("preloaded", "optimised")
+    ]
+    ceiling(*used, CEILING[precision])
+
+
+def test_plot(serve, clients, request):
+    """The times of every variant's requests as the client draws them."""
+    series = {}
+    for variant in VARIANTS:
+        one = clients(serve(variant)[0])
+        answers = [post(one, variant, unseen(1)[0]) for _ in range(3 if variant == "baseline" else 10)]
+        series[variant] = [answer.seconds for answer in answers]
+    path = request.config.rootpath / ".results" / "serving.svg"
+    draw_times(path, series)
+    request.config.stash[GATE].report.notes.append(f"serving, times of requests with an unseen image each: {path.name}")
+    assert path.stat().st_size > 1000

@@ -1,0 +1,199 @@
+"""From a request's body to images, uint8 or float32 [N, 3, side, side], with every claim of the body checked first.
+
+Pictures (JPEG, PNG) and uint8 arrays are resized as torchvision's Resize does it, by Pillow, so that 32x32 originals
+can travel as they are. float32 arrays are taken as they are, and must have the model's size. Nothing here unpickles.
+"""
+
+import io
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from werkzeug import Request
+
+from .errors import ServingError
+
+__all__ = ["ACCEPTED", "Decoder", "finite", "laid_out"]
+
+Array = NDArray[Any]
+
+PICTURES = ("image/jpeg", "image/jpg", "image/png")
+ARRAYS = ("application/x-npy", "application/npy", "application/x-numpy")
+TENSORS = ("application/safetensors", "application/x-safetensors", "application/vnd.safetensors")
+ACCEPTED = ("image/jpeg", "image/png", "application/x-npy", "application/safetensors", "multipart/form-data of these")
+# What these say nothing about is told by its first bytes.
+UNTOLD = ("", "application/octet-stream", "binary/octet-stream")
+HEADER = 10_000  # bytes; NumPy's own limit for the header of an array
+
+
+class Decoder:
+    """Reads requests for a model whose images are `side` by `side`."""
+
+    def __init__(self, side: int, max_images: int, max_pixels: int) -> None:
+        """Set the limits: images of a request, and pixels of a picture."""
+        self.side, self.max_images, self.max_pixels = side, max_images, max_pixels
+
+    def images(self, request: Request) -> torch.Tensor:
+        """Return the images of a request, in the order they came in.
+
+        Raises:
+            ServingError: 400, 413, 415 or 422, with the reason.
+        """
+        found: list[torch.Tensor] = []
+        left = self.max_images
+        for kind, name, body in _bodies(request):
+            part = self._decoded(kind, name, body, left)
+            if found and part.dtype != found[0].dtype:
+                raise ServingError(422, "some parts are float32 and some are not: send them in requests of their own")
+            found.append(part)
+            left -= len(part)
+        if not found:
+            raise ServingError(400, "there are no images in the request")
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def _decoded(self, kind: str, name: str, body: bytes, left: int) -> torch.Tensor:
+        if not body:
+            raise ServingError(400, f"{name} is empty")
+        kind = _told(kind, body)
+        if kind in PICTURES:
+            self.count(1, left)
+            return self.picture(body, name)
+        if kind in ARRAYS:
+            return self.array(npy(body, name, lambda count: self.count(count, left)), name)
+        if kind in TENSORS:
+            return self.array(_safetensors(body, name, lambda count: self.count(count, left)), name)
+        raise ServingError(415, f"{name} is {kind or 'of no type that is known'}; accepted are {', '.join(ACCEPTED)}")
+
+    def count(self, count: int, left: int | None = None) -> None:
+        """Check a number of images against the limit, or what is left of it."""
+        if count > (self.max_images if left is None else left):
+            raise ServingError(413, f"there are more than {self.max_images} images in the request, which is the limit")
+
+    def picture(self, body: bytes, name: str) -> torch.Tensor:
+        """Return uint8 [1, 3, side, side] of a JPEG or a PNG; its size is checked before it is unpacked."""
+        try:
+            with Image.open(io.BytesIO(body), formats=("JPEG", "PNG")) as picture:
+                width, height = picture.size
+                if width * height > self.max_pixels:
+                    raise ServingError(  # noqa: TRY301 - the file is open
+                        413, f"{name} has {width} x {height} pixels; {self.max_pixels:,} in all are the limit"
+                    )
+                return self._resized(picture.convert("RGB"))
+        except ServingError:
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise ServingError(413, f"{name} has more pixels than the limit of {self.max_pixels:,}") from error
+        except Exception as error:  # Pillow's readers raise whatever a damaged file made them stumble over
+            raise ServingError(400, f"{name} is damaged: it cannot be read as a JPEG or a PNG") from error
+
+    def array(self, values: Array, name: str) -> torch.Tensor:
+        """Return images, uint8 or float32 [N, 3, side, side], of an array that `laid_out` has let pass."""
+        channels_last = values.shape[3] == 3
+        if values.dtype == np.uint8:
+            pictures = values if channels_last else values.transpose(0, 2, 3, 1)
+            height, width = pictures.shape[1:3]
+            if height * width > self.max_pixels:
+                raise ServingError(413, f"{name} has pictures of {width} x {height} pixels; the limit is less")
+            if (height, width) == (self.side, self.side):
+                # A copy, for what lies in a request's body cannot be written to, and torch warns of that.
+                return torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy())
+            return torch.cat([self._resized(Image.fromarray(picture)) for picture in np.ascontiguousarray(pictures)])
+        pixels = values.transpose(0, 3, 1, 2) if channels_last else values
+        if pixels.shape[2:] != (self.side, self.side):
+            raise ServingError(
+                422,
+                f"{name} is float32 of {pixels.shape[3]} x {pixels.shape[2]} pixels, and must be of {self.side} x "
+                f"{self.side}; uint8 is resized here",
+            )
+        return finite(torch.from_numpy(pixels.astype(np.float32, order="C", copy=True)), name)
+
+    def _resized(self, picture: Image.Image) -> torch.Tensor:
+        if picture.size != (self.side, self.side):
+            picture = picture.resize((self.side, self.side), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+
+
+def finite(images: torch.Tensor, name: str) -> torch.Tensor:
+    """Return float32 images as they are, or refuse them where a number is none."""
+    if not bool(torch.isfinite(images).all()):
+        raise ServingError(422, f"{name} has numbers that are not finite")
+    return images
+
+
+def laid_out(shape: tuple[int, ...], dtype: str, name: str) -> int:
+    """Return the number of images of an array by its shape and NumPy's name for its dtype, or refuse it."""
+    if dtype not in ("uint8", "float32"):
+        raise ServingError(422, f"{name} is {dtype}, and must be uint8 or float32")
+    if len(shape) != 4 or 3 not in (shape[1], shape[3]) or min(shape) < 1:
+        raise ServingError(422, f"{name} has the shape {list(shape)}, and must be [N, H, W, 3] or [N, 3, H, W]")
+    return shape[0]
+
+
+def npy(body: bytes, name: str, count: Callable[[int], object]) -> Array:
+    """Return the array of a .npy file as a view of its bytes: the shape is held against the length before that."""
+    file = io.BytesIO(body)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, fortran, dtype = read(file, max_header_size=HEADER)
+    except Exception as error:  # whatever a header that was made up makes NumPy's parser stumble over
+        raise ServingError(400, f"{name} is damaged: its header is not one of a .npy file") from error
+    if dtype.hasobject:
+        raise ServingError(415, f"{name} holds Python objects, which are pickled, and nothing is unpickled here")
+    images = laid_out(shape, dtype.name if dtype.isnative else str(dtype), name)
+    if fortran:
+        raise ServingError(422, f"{name} is in Fortran's order, and must be in C's")
+    wanted = math.prod(shape) * dtype.itemsize
+    if len(body) - file.tell() != wanted:
+        raise ServingError(
+            400, f"{name} says {list(shape)} of {dtype}, which is {wanted} bytes, and has {len(body) - file.tell()}"
+        )
+    count(images)
+    return np.frombuffer(body, dtype, offset=file.tell()).reshape(shape)
+
+
+def _safetensors(body: bytes, name: str, count: Callable[[int], object]) -> Array:
+    from safetensors import SafetensorError, deserialize  # noqa: PLC0415 - most requests need it not
+
+    try:
+        tensors = deserialize(body)  # type: ignore[no-untyped-call] # it has no types
+    except (SafetensorError, ValueError, OverflowError) as error:
+        raise ServingError(400, f"{name} is damaged: it cannot be read as safetensors") from error
+    if len(tensors) != 1:
+        raise ServingError(422, f"{name} holds {len(tensors)} tensors, and must hold one")
+    (_, tensor) = tensors[0]
+    dtype = {"U8": "uint8", "F32": "float32"}.get(tensor["dtype"], tensor["dtype"])
+    shape = tuple(tensor["shape"])
+    count(laid_out(shape, dtype, name))
+    return np.frombuffer(tensor["data"], dtype).reshape(shape)  # the library has held the shape against the length
+
+
+def _bodies(request: Request) -> Iterator[tuple[str, str, bytes]]:
+    """Yield the type, the name and the bytes of what a request holds."""
+    if request.mimetype != "multipart/form-data":
+        body = request.get_data(cache=False)
+        if not body:
+            raise ServingError(400, "the request has no body")
+        yield request.mimetype, "the body", body
+        return
+    for name, file in request.files.items(multi=True):
+        yield file.mimetype, f"part {name!r}", file.read()
+    if request.form and not request.files:
+        raise ServingError(400, "the form has values and no files: send images as files")
+
+
+def _told(kind: str, body: bytes) -> str:
+    if kind not in UNTOLD:
+        return kind
+    for start, told in ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG", "image/png"), (b"\x93NUMPY", ARRAYS[0])):
+        if body.startswith(start):
+            return told
+    if body[:1] == b"\x80" or body[:4] == b"PK\3\4":
+        return "a pickle"
+    if body[8:9] == b"{":
+        return TENSORS[0]
+    return kind

@@ -1,0 +1,29 @@
+"""The model is built once, at the start, and the whole batch goes through it in one forward pass.
+
+Why it is faster than `baseline`: building ViT-L/32 takes seconds for each request, most of them for random numbers
+that are then written over. It costs 1.2 GB that stay in memory. Requests that come at the same time run beside each
+other and share the cores, which is no faster than one after the other.
+
+It reads pickles, which run whatever the sender wrote: it listens on loopback only, unless every client is trusted.
+"""
+
+import torch
+from flask import Flask
+
+from .config import ServingConfig
+from .model import builder, rebuild, source_of
+from .pickled import application, unpickled
+
+__all__ = ["build", "predictor"]
+
+
+def build(config: ServingConfig) -> Flask:
+    """Return the application."""
+    predict = predictor(config)
+    return application(lambda body: predict(unpickled(body)))
+
+
+def predictor(config: ServingConfig) -> torch.nn.Module:
+    """Return the model, which computes no gradients."""
+    builder(config.model)  # an unknown name is said before seconds of work
+    return rebuild(config.model, source_of(config)).requires_grad_(requires_grad=False)

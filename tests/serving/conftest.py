@@ -1,0 +1,83 @@
+"""A vision transformer of 0.2 million weights, in a cache that only these tests see."""
+
+import contextlib
+import io
+import threading
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torchvision.models._api import register_model
+
+from impl.serving import VARIANTS, ServingConfig
+from impl.serving.cache import CACHE_VARIABLE
+from impl.serving.pictures import draw_pictures
+from impl.serving.server import Server
+
+TINY = "serving_tests_tiny_vit"
+if TINY not in torchvision.models.list_models():
+
+    @register_model(name=TINY)
+    def tiny_vit(weights=None, num_classes=10):
+        return torchvision.models.VisionTransformer(64, 16, 2, 4, 64, 128, num_classes=num_classes)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def small_cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def build(small_cache):
+    """Build an optimised application that is ready; it is closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**settings):
+            settings = {"model": TINY, "precision": "float32", **settings}
+            app = VARIANTS["optimised"](ServingConfig(**settings))
+            stack.callback(app.extensions["serving"].close)
+            app.extensions["serving"].loaded(120)
+            return app
+
+        yield make
+
+
+@pytest.fixture
+def listen():
+    """Put an application on a port, in a thread; return its URL."""
+    with contextlib.ExitStack() as stack:
+
+        def start(app, **more):
+            server = Server(app, "127.0.0.1", 0, **more)
+            thread = threading.Thread(target=server.run)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.stop)
+            return f"http://127.0.0.1:{server.port}"
+
+        yield start
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def pictures(count=1, seed=1):
+    return draw_pictures(count, seed)[0]
+
+
+def kinds_of(answer):
+    return [found["index"] for found in answer["predictions"]]

@@ -1,0 +1,97 @@
+"""What takes longer than a minute: `make soak` starts the server with ViT-L/32 and prints what became of it.
+
+Overload at four times its capacity for 60 s, 10,000 spoiled requests over sockets, and answers compared throughout: any
+miss ends it with a status other than 0.
+"""
+
+import argparse
+import random
+import re
+import socket
+import sys
+import time
+from urllib.parse import urlsplit
+
+from benchmarks.serving_load import Clients, overload, p99, running
+from impl.serving import ServingConfig
+from impl.serving.client import as_npy
+from impl.serving.pictures import draw_pictures
+
+from .test_inputs import spoiled
+
+CLIENTS = 32
+REFUSED_WITHIN = 0.05
+GROWTH = 128 * 2**20
+
+
+def spoil(url: str, count: int) -> dict[str, int]:
+    """Send spoiled requests over sockets; return how many ended in each status."""
+    chance, found = random.Random(2026), {}
+    parts = urlsplit(url)
+    for _ in range(count):
+        body, kind = spoiled(chance)
+        kind = kind.replace("\0", "")
+        head = f"POST /predict HTTP/1.1\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection((parts.hostname, parts.port), 30) as connection:
+            connection.sendall(head.encode("latin-1") + body)
+            answer = connection.recv(4096)
+        status = re.match(rb"HTTP/1.1 (\d+)", answer)
+        name = status[1].decode() if status else "none"
+        found[name] = found.get(name, 0) + 1
+    return found
+
+
+def compare(url: str, requests: int) -> tuple[int, float]:
+    """Have 32 clients send an image each, again and again; return how many answers are right, and images a second."""
+    clients = Clients(url, CLIENTS)
+    pictures, kinds = draw_pictures(requests, 77)
+    start = time.perf_counter()
+    answers = clients.post([as_npy(pictures[place : place + 1]) for place in range(requests)])
+    seconds = time.perf_counter() - start
+    clients.close()
+    right = sum(
+        answer.status == 200 and answer.body["predictions"][0]["index"] == kind
+        for answer, kind in zip(answers, kinds.tolist(), strict=True)
+    )
+    return right, requests / seconds
+
+
+def main() -> int:
+    """Run; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.serving.soak", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60.0, help="of overload")
+    parser.add_argument("--spoiled", type=int, default=10_000, help="requests")
+    options = parser.parse_args()
+    misses = []
+    with running("-m", "impl.serving", "optimised", "--port", "0") as (url, process):
+        compare(url, 2 * CLIENTS)
+        start = process.memory_info().rss
+        right, capacity = compare(url, 10 * CLIENTS)
+        print(
+            f"{10 * CLIENTS} images from {CLIENTS} clients: {right} right, {capacity:.1f} images a second", flush=True
+        )
+        statuses = spoil(url, options.spoiled)
+        print(f"{options.spoiled} spoiled requests: {statuses}", flush=True)
+        outcome = overload(url, process, 4 * capacity, options.seconds)
+        print(f"overload at {4 * capacity:.0f} images a second: {outcome}", flush=True)
+        after, _ = compare(url, 10 * CLIENTS)
+        end = process.memory_info().rss
+        print(f"after it: {after} of {10 * CLIENTS} right; memory {start / 2**20:.0f} and {end / 2**20:.0f} MiB")
+        bound = (ServingConfig.max_queue + ServingConfig.max_batch) / capacity
+        checks = {
+            "every answer right": right == after == 10 * CLIENTS and not outcome.wrong,
+            "only 200, 400, 413, 415 and 422 for spoiled requests": not set(statuses)
+            - {"200", "400", "413", "415", "422"},
+            "only 200 and 429 in overload": not outcome.others,
+            f"p99 of the accepted within twice {bound:.2f} s": p99(outcome.accepted) <= 2 * bound,
+            f"p99 of the refused within {1e3 * REFUSED_WITHIN:.0f} ms": p99(outcome.refused) <= REFUSED_WITHIN,
+            "memory flat": end - start <= GROWTH,
+        }
+        misses = [name for name, held in checks.items() if not held]
+        for name, held in checks.items():
+            print(f"{'holds' if held else 'MISSED'}: {name}")
+    return 1 if misses else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The queue: what shares a forward pass, what is refused, what is dropped before it costs one."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from impl.serving.batching import Batcher, Job
+from impl.serving.errors import ServingError
+
+
+class Gate:
+    """A model that waits until it is let go, and notes its batches."""
+
+    def __init__(self):
+        self.sizes, self.open, self.entered = [], threading.Event(), threading.Event()
+
+    def __call__(self, images):
+        self.sizes.append(len(images))
+        self.entered.set()
+        assert self.open.wait(10)
+        return images.float().flatten(1)[:, :1]
+
+
+@pytest.fixture
+def gate():
+    return Gate()
+
+
+@pytest.fixture
+def start(gate):
+    started = []
+
+    def make(predict=gate, **settings):
+        batcher = Batcher(**{"max_batch": 4, "max_wait": 0.0, "max_queue": 8, **settings})
+        batcher.start(lambda: predict, pytest.fail)
+        started.append(batcher)
+        return batcher
+
+    yield make
+    gate.open.set()
+    for batcher in started:
+        batcher.close()
+        batcher.join(10)
+        assert batcher.idle
+
+
+def job(*values, seconds=10.0, dtype=torch.float32, gone=lambda: False):
+    return Job(torch.tensor(values, dtype=dtype).view(-1, 1, 1, 1), time.monotonic() + seconds, gone)
+
+
+def busy(batcher, gate):
+    """Occupy the model, so that what comes next waits."""
+    first = batcher.submit(job(0))
+    assert gate.entered.wait(10)
+    return first
+
+
+def test_batches_are_counted_in_images(start, gate):
+    batcher = start()
+    jobs = [busy(batcher, gate), *(batcher.submit(job(*values)) for values in ([1, 2], [3], [4, 5], [6, 7]))]
+    assert batcher.waiting == 7
+    gate.open.set()
+    assert [found.wait().flatten().tolist() for found in jobs] == [[0], [1, 2], [3], [4, 5], [6, 7]]
+    assert gate.sizes == [1, 3, 4]
+
+
+def test_images_of_another_type_wait_for_the_next(start, gate):
+    batcher = start()
+    jobs = [busy(batcher, gate), batcher.submit(job(1)), batcher.submit(job(2, dtype=torch.uint8))]
+    gate.open.set()
+    assert [found.wait().item() for found in jobs] == [0, 1, 2]
+    assert gate.sizes == [1, 1, 1]
+
+
+def test_a_full_queue(start, gate):
+    batcher = start()
+    busy(batcher, gate)
+    for _ in range(8):
+        batcher.submit(job(1))
+    with pytest.raises(ServingError, match="8 images are waiting") as caught:
+        batcher.submit(job(1))
+    assert caught.value.status == 429
+    assert caught.value.retry_after >= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"), [({"seconds": 0.01}, 504), ({"gone": lambda: True}, 499)], ids=["late", "gone"]
+)
+def test_dropped_before_it_costs_a_forward_pass(settings, status, start, gate):
+    batcher = start()
+    busy(batcher, gate)
+    lost, kept = batcher.submit(job(1, **settings)), batcher.submit(job(2))
+    time.sleep(0.02)
+    gate.open.set()
+    assert kept.wait().item() == 2
+    assert lost.done.wait(10)
+    assert lost.error.status == status
+    assert gate.sizes == [1, 1]
+
+
+def test_a_deadline_that_passes_in_the_model(start, gate):
+    batcher = start()
+    with pytest.raises(ServingError) as caught:
+        batcher.submit(job(1, seconds=0.05)).wait()
+    assert caught.value.status == 504
+
+
+def test_a_model_that_fails_is_not_the_end(start):
+    def fail(images):
+        if images.sum() < 0:
+            raise RuntimeError("no")
+        return images
+
+    batcher = start(fail)
+    with pytest.raises(ServingError, match="the model failed"):
+        batcher.submit(job(-1)).wait()
+    assert batcher.submit(job(1)).wait().item() == 1
+
+
+def test_closing_answers_what_is_in(start, gate):
+    batcher = start()
+    jobs = [busy(batcher, gate), batcher.submit(job(1))]
+    batcher.close()
+    with pytest.raises(ServingError, match="draining"):
+        batcher.submit(job(2))
+    gate.open.set()
+    assert [found.wait().item() for found in jobs] == [0, 1]
+
+
+def test_a_lone_client_does_not_wait_for_company(start, gate):
+    gate.open.set()
+    batcher = start(max_wait=5.0)
+    begun = time.monotonic()
+    for value in range(3):
+        batcher.submit(job(value)).wait()
+    assert time.monotonic() - begun < 2
+
+
+def test_one_of_many_does(start, gate):
+    batcher = start(max_wait=5.0)
+    jobs = [busy(batcher, gate), batcher.submit(job(1)), batcher.submit(job(2))]
+    gate.open.set()
+    for found in jobs:
+        found.wait()
+    late = [batcher.submit(job(value)) for value in range(3)]
+    time.sleep(0.05)
+    late.append(batcher.submit(job(3)))
+    for found in late:
+        found.wait()
+    assert gate.sizes == [1, 2, 4]

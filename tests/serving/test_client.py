@@ -1,0 +1,78 @@
+"""The client of the task: its data, its forms, its plot, and what it does when a server does not answer."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms.v2.functional import resize
+
+from impl.serving import VARIANTS, ServingConfig, client
+from impl.serving.pickled import unpickled
+
+from .conftest import TINY
+
+
+def test_fake_data_takes_the_place_of_what_is_not_there(tmp_path):
+    images, told = client.load_images(5, tmp_path, download=False)
+    assert (images.shape, images.dtype) == ((5, 32, 32, 3), np.uint8)
+    assert told.startswith("FakeData, because CIFAR-10 is not in")
+    assert (client.load_images(5, tmp_path, download=False)[0] == images).all()
+
+
+def test_a_download_that_fails(tmp_path, monkeypatch):
+    def fail(*_arguments, **more):
+        raise (OSError("no network") if more.get("download") else RuntimeError("not found"))
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", fail)
+    assert client.load_images(2, tmp_path)[1].endswith("could not be fetched (no network)")
+
+
+def test_the_pickle_is_the_original_clients():
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    body, kind = client.as_pickle(images)
+    boundary = kind.partition("boundary=")[2].encode()
+    _, head_and_file, _ = body.split(b"--" + boundary)
+    head, _, file = head_and_file.partition(b"\r\n\r\n")
+    assert b'name="train_image"; filename="train_image.pkl"' in head
+    found = unpickled(file)
+    assert (found.shape, found.dtype) == ((2, 3, 224, 224), torch.float32)
+    expected = resize(torch.from_numpy(images).permute(0, 3, 1, 2), [224, 224], antialias=True) / 255
+    assert (found - expected).abs().max() < 2 / 255  # a tensor is resized a rounding away from a picture
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_a_run_with_its_plot(suffix, build, listen, tmp_path, capsys):
+    url = listen(build())
+    plot = tmp_path / f"times.{suffix}"
+    arguments = ["--url", url, "--requests", "6", "--batch", "3", "--concurrency", "2", "--no-download"]
+    assert client.main([*arguments, "--data", str(tmp_path), "--plot", str(plot)]) == 0
+    said = capsys.readouterr().out
+    assert "FakeData" in said
+    assert "6 requests: maximum" in said
+    drawn = plot.read_bytes()
+    assert drawn.startswith(b"\x89PNG" if suffix == "png" else b"<?xml")
+    if suffix == "svg":
+        assert all(word.encode() in drawn for word in ("maximum", "mean", "minimum"))
+
+
+def test_every_request_has_images_of_its_own(build, listen, tmp_path):
+    url = listen(build(cache_mb=1))
+    images, _ = client.load_images(8, tmp_path, download=False)
+    bodies = [client.as_npy(part) for part in np.split(images, 4)]
+    assert [answer.body["cached"] for answer in client.post_all(url, bodies * 2)] == [False] * 4 + [True] * 4
+
+
+def test_an_original_gets_pickles(listen, tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "SIDE", 64)
+    url = listen(VARIANTS["memoised"](ServingConfig(model=TINY)))
+    assert client.main(["--url", url, "--requests", "3", "--batch", "2", "--data", str(tmp_path), "--no-download"]) == 0
+
+
+def test_nobody_answers():
+    with pytest.raises(SystemExit, match="cannot be reached"):
+        client.main(["--url", "http://127.0.0.1:9"])
+
+
+def test_a_request_that_fails(build, listen, tmp_path):
+    url = listen(build(max_batch=2))
+    with pytest.raises(SystemExit, match=r"2 of 2 requests failed; the first: 413 .*more than 2 images"):
+        client.main(["--url", url, "--requests", "2", "--batch", "3", "--data", str(tmp_path), "--no-download"])

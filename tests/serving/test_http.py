@@ -1,0 +1,297 @@
+"""Over real sockets: many clients at a time, slow ones, idle ones, those that leave, and the end under load."""
+
+import contextlib
+import json
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+import torch
+
+from impl.serving import VARIANTS, ServingConfig, service
+from impl.serving.client import Connection, as_npy
+from impl.serving.pictures import draw_pictures
+
+from .conftest import kinds_of, npy, pictures
+from .test_inputs import spoiled
+
+
+def address(url):
+    parts = urlsplit(url)
+    return parts.hostname, parts.port
+
+
+def posted(url, images, path="/predict"):
+    connection = Connection(url, 20)
+    try:
+        return connection.post(*as_npy(images), path)
+    finally:
+        connection.close()
+
+
+def raw(body, kind="application/x-npy", length=None):
+    head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: {length or len(body)}\r\n\r\n"
+    return head.encode("latin-1") + body
+
+
+def slowed(app, seconds):
+    """Make each forward pass last; return the sizes of the passes to come."""
+    batcher = app.extensions["serving"].batcher
+    sizes = []
+    observe = batcher._observe
+
+    def wait(images):
+        sizes.append(images)
+        observe(images)
+        time.sleep(seconds)
+
+    batcher._observe = wait
+    return sizes
+
+
+def test_every_image_gets_its_own_answer(build, listen):
+    """32 clients at a time, images that differ, one to three in a request, against a direct forward pass of each."""
+    app = build()
+    url = listen(app)
+    images, _ = draw_pictures(700, 21)
+    found = app.extensions["serving"]
+    decoded = found.decoder.array(images, "all")
+    with torch.inference_mode():
+        expected = torch.softmax(torch.cat([found.prepared.run(image[None]) for image in decoded]), dim=1)
+    assert len(set(expected.argmax(dim=1).tolist())) >= 8
+    assert len({round(value, 5) for value in expected.amax(dim=1).tolist()}) > 600, "answers can be told apart"
+
+    def client(number):
+        connection = Connection(url, 20)
+        for place in range(number * 20, number * 20 + 20, 2):
+            count = 1 + place % 3 // 2
+            answer = connection.post(*as_npy(images[place : place + count]))
+            assert answer.status == 200
+            for found, right in zip(answer.body["predictions"], expected[place : place + count], strict=True):
+                assert found["index"] == int(right.argmax())
+                assert abs(found["probability"] - float(right.max())) < 2e-5
+        connection.close()
+        return True
+
+    with ThreadPoolExecutor(32) as pool:
+        assert all(pool.map(client, range(32)))
+    assert "serving_images_total" in app.test_client().get("/metrics").text
+    batches = app.test_client().get("/metrics").text
+    assert float(re.search(r"serving_batch_images_count (\S+)", batches)[1]) < 320, "nothing was ever batched"
+
+
+def test_a_byte_a_second_stops_nobody(build, listen):
+    url = listen(build())
+    body = raw(npy(pictures()))
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection(address(url))) for _ in range(250)]
+        for place in range(3):
+            for connection in slow:
+                connection.send(body[place : place + 1])
+            begun = time.monotonic()
+            assert posted(url, pictures()).status == 200
+            assert time.monotonic() - begun < 1
+            time.sleep(0.2)
+        slow[0].sendall(body[3:])
+        assert slow[0].recv(20).startswith(b"HTTP/1.1 200")
+
+
+def test_two_hundred_idle_connections(build, listen):
+    url = listen(build())
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(address(url)))
+        assert all(posted(url, pictures()).status == 200 for _ in range(5))
+
+
+def test_clients_that_leave_cost_no_forward_pass(build, listen):
+    app = build(max_batch=1)
+    url = listen(app)
+    sizes = slowed(app, 0.3)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(posted, url, pictures())
+        while not sizes:
+            time.sleep(0.01)
+        for _ in range(20):
+            with socket.create_connection(address(url)) as connection:
+                connection.sendall(raw(npy(pictures())))
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                time.sleep(0.005)
+        assert first.result().status == 200
+    assert posted(url, pictures()).status == 200
+    assert len(sizes) <= 4, f"{len(sizes)} forward passes, for 2 clients who stayed"
+
+
+def test_full_queue_and_deadline(build, listen):
+    app = build(max_batch=1, max_queue=2)
+    url = listen(app)
+    slowed(app, 0.5)
+    begun = time.monotonic()
+
+    def timed(path):
+        answer = posted(url, pictures(), path)
+        return answer.status, time.monotonic() - begun, answer.headers
+
+    with ThreadPoolExecutor(9) as pool:
+        found = list(pool.map(timed, ["/predict"] * 8 + ["/predict?timeout_ms=100"]))
+    statuses = [status for status, _, _ in found]
+    assert statuses.count(200) >= 3
+    assert statuses.count(429) >= 3
+    for status, seconds, headers in found:
+        if status == 429:
+            assert seconds < 0.4
+            assert int(headers["Retry-After"]) >= 1
+    answer = posted(url, pictures(), "/predict?timeout_ms=100")
+    assert answer.status in (200, 504)
+
+
+def test_not_ready_yet(build, listen, monkeypatch):
+    go, prepare = threading.Event(), service.prepare
+    monkeypatch.setattr(service, "prepare", lambda config: (go.wait(20), prepare(config))[1])
+    app = VARIANTS["optimised"](ServingConfig(model="serving_tests_tiny_vit", precision="float32"))
+    client = app.test_client()
+    try:
+        assert client.get("/health").status_code == 200
+        for path in ("/ready", "/v2/health/ready"):
+            assert client.get(path).status_code == 503
+        answer = client.post("/predict", data=npy(pictures()))
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"]
+        go.set()
+        app.extensions["serving"].loaded(30)
+        ready = client.get("/ready")
+        assert ready.status_code == 200
+        assert ready.json["precision"] == "float32"
+        app.extensions["serving"].drain()
+        assert client.get("/ready").status_code == 503
+        assert client.post("/predict", data=npy(pictures())).status_code == 503
+    finally:
+        go.set()
+        app.extensions["serving"].close()
+
+
+def test_what_waitress_refuses_is_json_too(build, listen):
+    app = build()
+    url = listen(app, max_body=1000)
+    for request, status in (
+        (raw(bytes(2000)), 413),
+        (raw(b"x", length="x"), 400),
+        (b"nonsense\r\n\r\n", 400),
+        (b"POST /predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 400),
+    ):
+        with socket.create_connection(address(url), 5) as connection:
+            connection.sendall(request)
+            found = b"".join(iter(lambda: connection.recv(4096), b""))
+        head, _, body = found.partition(b"\r\n\r\n")
+        assert head.startswith(f"HTTP/1.{'0' if status == 400 and request.startswith(b'n') else '1'} {status}".encode())
+        assert json.loads(body)["success"] is False
+
+
+def test_three_hundred_spoiled_requests_over_sockets(build, listen):
+    url = listen(build(max_body_mb=1, max_pixels=10**6))
+    chance = random.Random(5)
+    right = kinds_of(posted(url, pictures(3)).body)
+    for _ in range(300):
+        body, kind = spoiled(chance)
+        kind = kind.replace("\0", "")
+        with socket.create_connection(address(url), 5) as connection:
+            lie = chance.choice([None, None, None, len(body) + 9])
+            connection.sendall(raw(body, kind, lie))
+            if lie:
+                continue  # the server waits for the rest, and this client leaves
+            found = connection.recv(4096)
+        assert re.match(rb"HTTP/1.1 (200|400|413|415|422) ", found), found
+    assert kinds_of(posted(url, pictures(3)).body) == right
+
+
+@pytest.fixture
+def command(small_cache):
+    """Start `python -m impl.serving ...`; return the process and what it said first."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments):
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "impl.serving", *arguments, "--port", "0"],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            stack.callback(process.kill)
+            return process, process.stdout.readline()
+
+        yield start
+
+
+def test_sigterm_under_load_loses_nothing_that_was_accepted(command):
+    process, said = command("optimised", "--model", "squeezenet1_1", "--precision", "float32")
+    url = re.search(r"http://[\d.]+:\d+", said)[0]
+    assert "squeezenet1_1 in float32" in said
+    assert "image/jpeg" in said
+    statuses, lost = [], []
+
+    def client(_):
+        connection = Connection(url, 20)
+        try:
+            while True:
+                answer = connection.post(*as_npy(pictures()))
+                statuses.append(answer.status)
+                if answer.status != 200:
+                    return
+                assert answer.body["success"] is True
+        except ConnectionRefusedError:
+            return  # it has ended, and this request was never accepted
+        except OSError as error:
+            lost.append(error)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(16) as pool:
+        clients = [pool.submit(client, number) for number in range(16)]
+        while len(statuses) < 100:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        for found in clients:
+            found.result(30)
+    assert process.wait(20) == 0, process.stderr.read()
+    assert set(statuses) <= {200, 503}, set(statuses)
+    # A request that was on its way to a socket that closed was never taken in; one that was read is answered.
+    assert len(lost) <= 16
+    assert not [error for error in lost if isinstance(error, TimeoutError)]
+
+
+def test_draining_answers_what_waits(build, listen):
+    app = build(max_batch=1)
+    url = listen(app)
+    sizes = slowed(app, 0.1)
+    with ThreadPoolExecutor(8) as pool:
+        found = [pool.submit(posted, url, pictures()) for _ in range(8)]
+        while not (sizes and app.extensions["serving"].batcher.waiting == 7):
+            time.sleep(0.005)
+        app.extensions["serving"].drain()
+        assert posted(url, pictures()).status == 503
+        assert [answer.result().status for answer in found] == [200] * 8
+    assert len(sizes) == 8
+
+
+def test_a_pickle_reader_stays_on_loopback(command):
+    for variant in ("baseline", "preloaded", "memoised"):
+        process, _ = command(variant, "--host", "0.0.0.0")  # noqa: S104 - it refuses
+        assert process.wait(60) == 2
+        assert "reads pickles" in process.stderr.read()
+
+
+def test_it_says_why_it_cannot_start(command):
+    process, said = command("optimised", "--model", "vit_xxl")
+    assert said == ""
+    assert process.wait(60) == 1
+    assert "cannot start: torchvision has no classifier 'vit_xxl'" in process.stderr.read()

@@ -1,0 +1,152 @@
+"""Weights: seeded, from a checkpoint, damaged, another model's; and what a configuration refuses."""
+
+import dataclasses
+
+import pytest
+import safetensors.torch
+import torch
+
+from impl.serving import VARIANTS, ServingConfig
+from impl.serving.client import as_npy, as_pickle
+from impl.serving.config import is_loopback
+from impl.serving.model import build, rebuild, source_of, state_of
+from impl.serving.pickled import HEADER
+from impl.serving.pictures import draw_pictures
+from impl.serving.precision import drawn, prepare
+from impl.serving.remembered import Remembered
+
+from .conftest import TINY, kinds_of
+
+CONFIG = ServingConfig(model=TINY)
+
+
+def test_seeded_weights_are_made_once(monkeypatch):
+    before = torch.get_rng_state()
+    first, source = build(CONFIG)
+    assert (torch.get_rng_state() == before).all()
+    monkeypatch.setattr("impl.serving.model._seeded", lambda *_: pytest.fail("they were made again"))
+    again = rebuild(TINY, source)
+    assert all((value == again.state_dict()[name]).all() for name, value in first.state_dict().items())
+    pictures, kinds = draw_pictures(40, 3)
+    images = drawn(40, 3, 64) / 255
+    assert (again(images).argmax(dim=1).numpy() == kinds).mean() > 0.9, "they do not tell the pictures apart"
+    assert len(pictures) == 40
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pt"])
+def test_a_checkpoint(form, tmp_path):
+    state = {name: value + 0.01 for name, value in state_of(source_of(CONFIG)).items()}
+    path = tmp_path / f"weights.{form}"
+    safetensors.torch.save_file(state, path) if form == "safetensors" else torch.save(state, path)
+    (tmp_path / "labels.txt").write_text("\n".join("abcdefghij"))
+    config = dataclasses.replace(CONFIG, checkpoint=path, labels=tmp_path / "labels.txt", precision="float32")
+    found = prepare(config)
+    assert found.labels == tuple("abcdefghij")
+    model = rebuild(TINY, source_of(config))
+    images = drawn(5, 1, 64)
+    with torch.inference_mode():
+        assert (found.run(images) - model(images / 255)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("w.safetensors", b"\xff" * 100, "cannot be read as weights"),
+        ("w.pt", b"weights", "cannot be read as weights"),
+        ("w.pt", b"", "cannot be read as weights"),
+    ],
+)
+def test_a_damaged_checkpoint(name, content, says, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=says) as caught:
+        prepare(dataclasses.replace(CONFIG, checkpoint=path))
+    assert str(path) in str(caught.value)
+
+
+def test_a_checkpoint_that_runs_code_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("it ran",))
+
+    torch.save({"heads.head.bias": Evil()}, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match="cannot be read as weights"):
+        prepare(dataclasses.replace(CONFIG, checkpoint=tmp_path / "w.pt"))
+
+
+def test_weights_of_another_model(tmp_path):
+    torch.save({"fc.weight": torch.zeros(3, 3)}, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"does not hold the weights of .*: heads.head.bias is not there"):
+        prepare(dataclasses.replace(CONFIG, checkpoint=tmp_path / "w.pt"))
+    torch.save({"heads.head.bias": torch.zeros(3)}, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"does not hold the weights of .*Missing key"):
+        prepare(dataclasses.replace(CONFIG, checkpoint=tmp_path / "w.pt"))
+
+
+def test_labels_of_another_number(tmp_path):
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    with pytest.raises(ValueError, match=r"there are 2 labels, and .* has 10 classes"):
+        prepare(dataclasses.replace(CONFIG, labels=tmp_path / "labels.txt"))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_unknown_model(variant):
+    with pytest.raises(ValueError, match="torchvision has no classifier 'vit_xxl'"):  # noqa: PT012 - later for one
+        app = VARIANTS[variant](ServingConfig(model="vit_xxl"))
+        app.extensions["serving"].loaded(60)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"precision": "int4"}, "precision must be one of"),
+        ({"max_batch": 0}, "max_batch must be at least 1"),
+        ({"max_batch": 64, "max_queue": 63}, r"max_queue \(63 images\) must be at least max_batch"),
+        ({"cache_mb": float("nan")}, "cache_mb must be at least 0"),
+        ({"checkpoint": "nowhere"}, "checkpoint: there is no file nowhere"),
+        ({"checkpoint": "a", "weights": "b"}, "give one of them"),
+    ],
+)
+def test_a_configuration_that_makes_no_sense(settings, says):
+    with pytest.raises(ValueError, match=says):
+        ServingConfig(**settings)
+
+
+def test_loopback():
+    assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.org", "")))  # noqa: S104 - not bound
+
+
+def test_every_variant_predicts_the_same(build):
+    pictures, _ = draw_pictures(12, 8)
+    body, kind = as_npy(pictures)
+    expected = kinds_of(build().test_client().post("/predict", data=body, content_type=kind).json)
+    assert len(set(expected)) >= 6
+    tensor, kind = as_pickle_of_64(pictures)
+    for variant in ("baseline", "preloaded", "memoised", "memoised"):
+        answer = VARIANTS[variant](CONFIG).test_client().post("/predict", data=tensor, content_type=kind)
+        assert answer.json == {"success": True}
+        assert list(map(int, answer.headers[HEADER].split())) == expected, variant
+
+
+def as_pickle_of_64(pictures):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("impl.serving.client.SIDE", 64)
+        return as_pickle(pictures)
+
+
+def test_remembered_answers_stay_within_their_bound():
+    found = Remembered(10 * (400 + 40 + 60), "model")
+    images = torch.randint(0, 256, (100, 3, 4, 4), dtype=torch.uint8)
+    keys = [found.key(image) for image in images]
+    assert len(set(keys)) == 100
+    for place, key in enumerate(keys):
+        found.put(key, torch.full((10,), float(place)))
+        found.get(keys[0])  # the first is used all the time
+        assert found.used <= found.limit
+    assert 5 <= len(found) <= 11
+    assert found.get(keys[0])[0] == 0
+    assert found.get(keys[50]) is None
+    assert found.get(keys[99])[0] == 99
+    assert Remembered(1000, "another").key(images[0]) != keys[0]
+    assert found.key(images[0].float()) != keys[0]
