@@ -205,18 +205,18 @@ def test_time_of_a_hit(variant, benchmark, serve, clients):
     assert answer.body.get("cached", True) is True
 
 
-@pytest.mark.parametrize(("against", "count"), [("baseline", 1), ("preloaded", 8)])
-def test_speedup(against, count, duel, serve, clients, precision):  # noqa: PLR0917 - fixtures
+@pytest.mark.parametrize(("slower", "count"), [("baseline", 1), ("preloaded", 8)])
+def test_speedup(slower, count, duel, serve, clients, precision):  # noqa: PLR0917 - fixtures
     pictures, kinds = unseen(count * 40)
     sides = [
-        Side(clients(serve(variant)[0]), form(variant), pictures, kinds, count) for variant in (against, "optimised")
+        Side(clients(serve(variant)[0]), form(variant), pictures, kinds, count) for variant in (slower, "optimised")
     ]
 
     def check(expected, found):
         assert sides[0].right(expected) >= 0.97
         assert sides[1].right(found) >= 0.97
 
-    duel(*sides, floor=FLOORS[precision][against == "preloaded"], check=check, budget=5)
+    duel(*sides, floor=FLOORS[precision][slower == "preloaded"], check=check, budget=5)
 
 
 def test_share_of_the_matrix_product(duel, precision):

@@ -321,7 +321,8 @@ def test_storage_in_the_configuration_file_is_found_from_a_folder_below(pytester
     run(pytester, "--benchmark-save=a")
     below = pytester.mkdir("below")
     monkeypatch.chdir(below)
-    run(pytester, "..", "--benchmark-compare", compares=True).stdout.fnmatch_lines(["compared with the saved run 0001_a, *"])
+    result = run(pytester, "..", "--benchmark-compare", compares=True)
+    result.stdout.fnmatch_lines(["compared with the saved run 0001_a, *"])
     assert not list(below.iterdir())
     # On the command line a folder is what it is everywhere else: relative to where one is.
     run(pytester, "--benchmark-storage=file://here", "--benchmark-save=b", "..")
@@ -342,7 +343,9 @@ def test_memory(peak_memory, ceiling):
 def test_a_ceiling(pytester, suite):
     suite(more=MEMORY.format(limit=0.5))
     result = run(pytester, "-k", "memory")
-    result.stdout.fnmatch_lines(["toy test_memory *ceiling holds * MiB * MiB *0.2* 0.5 *-", "duels: 0; ceilings: 1 hold, 0 broken"])
+    result.stdout.fnmatch_lines(
+        ["toy test_memory *ceiling holds * MiB * MiB *0.2* 0.5 *-", "duels: 0; ceilings: 1 hold, 0 broken"]
+    )
     suite(more=MEMORY.format(limit=0.1))
     result = run(pytester, "-k", "memory", failed=1)
     result.stdout.fnmatch_lines(
