@@ -34,8 +34,8 @@ SIZES = {1: 20, 10_000: 3}
 # less, they are a few per cent higher.
 #
 #   machine                      Python   date         optimised   low_precision
-#   AMD EPYC (Zen 5), 2 cores    3.11     2026-11-23          39            74.4  at 7,000 images
-#   the same, beside another load         2026-11-23        27.5            46.7  at 4,000 images
+#   AMD EPYC (Zen 5), 2 cores    3.11     2026-11-23  26.3 to 36.9    46.7 to 59.0
+#   the same, beside another load         2026-11-23        27.5            46.7
 FLOORS = {"optimised": 20, "low_precision": 35}
 # Without AVX-512 a vector is two or four instructions.
 FLOORS_NARROW = {"optimised": 6, "low_precision": 35}
@@ -44,7 +44,7 @@ IMAGES = 4_000
 # Peak memory against the baseline's, in fresh processes, for preparing and evaluating 10,000 images that are there.
 #
 #   machine                      Python   date         optimised   low_precision
-#   AMD EPYC (Zen 5), 2 cores    3.11     2026-11-23        0.08            0.04
+#   AMD EPYC (Zen 5), 2 cores    3.11     2026-11-23        0.21            0.21
 CEILINGS = {"optimised": 0.5, "low_precision": 0.5}
 
 # `optimised` against other people's runtimes, each at its best batch size, all 10,000 images: not slower.
