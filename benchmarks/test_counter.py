@@ -35,11 +35,9 @@ ROUNDS = {"one_each": 20, "full": 3}
 DUEL = 20_000
 DUELS = {"locked": DUEL, "sequential": DUEL, "optimised": 50_000}
 FLOORS = {"locked": 0.5, "sequential": 1.5, "optimised": 30.0}
-# Against another revision: some 10 ms each.
-REVISION = {"sequential": 1_000, "optimised": 20_000}
-FEW = 300
-# Fifteen threads that wake one another: the same run takes 12 ms or 21, as the kernel likes.
-FIGHTING = pytest.mark.gate(tolerance=10)
+# Against another revision: a limit and threads. Where fifteen wake one another for each count, the same run takes 12 ms
+# or 21, as the kernel likes, and 800 pairs do not tell 10 %; of two, 29 pairs tell 3 % (the machine above).
+REVISION = {"baseline": (300, 2), "locked": (300, 2), "sequential": (300, 2), "optimised": (20_000, 4)}
 LOGGING_FLOOR = 15.0
 ONE_WRITE_FLOOR = 1 / 12
 
@@ -60,12 +58,12 @@ class Runs:
         self.made += 1
         return self.folder / f"log{self.made}"
 
-    def of(self, variant, limit):
+    def of(self, variant, limit, threads=15):
         """A callable for a duel: (log, result) of one more run."""
 
         def run():
             path = self.new()
-            return path, variant(path, limit=limit)
+            return path, variant(path, threads, limit)
 
         return run
 
@@ -199,12 +197,10 @@ def test_against_one_write(duel, runs):
     duel(one_write, runs.of(VARIANTS["optimised"], limit), floor=ONE_WRITE_FLOOR, check=check)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "optimised" else [FIGHTING]) for name in VARIANTS]
-)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_revision(against, name, runs):
-    limit = REVISION.get(name, FEW)
-    against("impl.counter", name, lambda variant: runs.of(variant, limit), check=both_right(name, name, limit))
+    limit, threads = REVISION[name]
+    against("impl.counter", name, lambda variant: runs.of(variant, limit, threads), check=both_right(name, name, limit))
 
 
 @pytest.mark.parametrize("name", CEILINGS)

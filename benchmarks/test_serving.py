@@ -9,22 +9,27 @@ servers remember is in rows of its own.
 
 import base64
 import contextlib
+import io
 import itertools
 import json
+import pickle
 import time
 from functools import cache, partial
 
 import pytest
 import torch
+import torchvision
+from torchvision.models._api import register_model
 
 from benchmarks.gate.fixtures import claim
 from benchmarks.gate.session import GATE
 from benchmarks.serving_load import Clients, overload, p99, running
 from impl.serving import VARIANTS, ServingConfig
+from impl.serving.cache import CACHE_VARIABLE
 from impl.serving.client import as_npy, as_pickle, draw_times
 from impl.serving.inputs import Decoder
 from impl.serving.model import rebuild, source_of
-from impl.serving.pickled import HEADER
+from impl.serving.pickled import FIELD, HEADER
 from impl.serving.pictures import draw_pictures
 from impl.serving.precision import AGREEMENT, drawn, prepare
 
@@ -58,6 +63,15 @@ CLIENTS = 32
 # Of ViT-L/32, an image of 224 x 224: 49 patches, 24 layers of 50 tokens, counted by the definition.
 TOKENS, HIDDEN, LAYERS = 50, 1024, 24
 FLOPS = 2 * (49 * 3072 * HIDDEN + LAYERS * (TOKENS * 12 * HIDDEN**2 + 2 * TOKENS**2 * HIDDEN) + 10 * HIDDEN)
+
+# Against another revision it is a model of which a request takes some milliseconds, in an application in this process.
+SMALL = "serving_benchmark_small_vit"
+if SMALL not in torchvision.models.list_models():
+
+    @register_model(name=SMALL)
+    def small_vit(weights=None, num_classes=10):  # noqa: ARG001 - torchvision's builders take it
+        return torchvision.models.VisionTransformer(32, 8, 4, 4, 512, 2048, num_classes=num_classes)
+
 
 seeds = itertools.count(1)
 times = {}
@@ -357,6 +371,47 @@ def test_memory(peak_memory, ceiling, precision):
         for variant in ("preloaded", "optimised")
     ]
     ceiling(*used, CEILING[precision])
+
+
+@pytest.fixture
+def small_requests(tmp_path, monkeypatch):
+    """Make work for a duel: each call posts the same 8 images to an application of its own, with a small model."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    pictures, _ = unseen(8)
+    pickled = pickle.dumps(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255)
+    body, kind = as_npy(pictures)
+    calls = itertools.count()
+    with contextlib.ExitStack() as stack:
+
+        def build(variant):
+            app = variant(ServingConfig(model=SMALL))
+            service, client = app.extensions.get("serving"), app.test_client()
+            if service:
+                stack.callback(service.close)
+                service.loaded()
+                return partial(client.post, "/predict", data=body, content_type=kind)
+
+            def work():
+                # Bytes after a pickle's end are not read: the same images, and a request that nobody has seen.
+                file = io.BytesIO(pickled + str(next(calls)).encode())
+                return client.post("/predict", data={FIELD: (file, "train_image.pkl")})
+
+            return work
+
+        yield build
+
+
+def same_classes(expected, found):
+    """Both answer, and alike."""
+    assert expected.status_code == found.status_code == 200
+    for name in ("predictions", "cached"):
+        assert expected.json.get(name) == found.json.get(name)
+    assert expected.headers.get(HEADER) == found.headers.get(HEADER)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_revision(variant, against, small_requests):
+    against("impl.serving", variant, small_requests, check=same_classes)
 
 
 def test_plot(serve, clients, request):

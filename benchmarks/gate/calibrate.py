@@ -25,19 +25,23 @@ LONGEST = 3 * 3600.0  # seconds after which disturbing processes end whatever ha
 class Workload:
     """Work of one length, and its parts of all A/A duels, of the trials of a slowdown, and of the rivals' sets.
 
-    The longer a call, the fewer: beside three neighbours on two cores a slow duel takes its whole budget.
+    The longer a call, the fewer: beside three neighbours on two cores a slow duel takes its whole budget. Goals are for
+    work that is `judged`. Of calls of 50 ms there are 160 pairs in 30 s there, and half of these are off by more than
+    5 % (AMD EPYC Turin (Zen 5), 2026-11-23): what that tells is in the report, and longer duels (--budget) tell more.
     """
 
     subject: Subject
     same: float
     trials: float
     rivals: float
+    judged: bool = True
 
 
 WORKLOADS = (
-    Workload(sorting_subject("fast", 16), 0.85, 0.75, 0.4),
-    Workload(sorting_subject("middling", 170), 0.147, 0.24, 0.4),
-    Workload(sorting_subject("slow", 1700), 0.003, 0.01, 0.2),
+    Workload(sorting_subject("fast", 16), 0.86, 0.6, 0.4),
+    Workload(sorting_subject("middling", 170), 0.13, 0.3, 0.4),
+    Workload(sorting_subject("slow", 340), 0.009, 0.09, 0.15),
+    Workload(sorting_subject("long", 1700), 0.001, 0.01, 0.05, judged=False),
 )
 
 
@@ -59,7 +63,7 @@ def main(
         budget=options.budget,
         seed=seed,
         goals=goals,
-        subjects=[workload.subject.name for workload in workloads],
+        subjects=[workload.subject.name for workload in workloads if workload.judged],
         missing=[name for name, rule in rules.items() if rule is None],
     )
     sys.stdout.write(f"{machine.summary(run.machine)}; disturbing processes: {options.noise}; --seed {seed}\n")

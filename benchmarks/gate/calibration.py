@@ -21,7 +21,7 @@ INTRODUCTION = """\
 beside the neighbours named below, and counts. Nothing in here is computed from a model: every number is a count, or
 the median or worst of what was measured in this run. Limits are 95 % ones for a share (Clopper and Pearson).
 
-- **What is duelled.** Sorting lists of floats, in three lengths, the two sides built separately for every duel, as two
+- **What is duelled.** Sorting lists of floats, in four lengths, the two sides built separately for every duel, as two
   loads of one revision are; and each case's `optimised` variant, by its own benchmark, the working tree against HEAD,
   which are the same code. A slowdown is added to the candidate by spinning after each call for that share of what the
   call took: it is exactly that share, whatever the noise.

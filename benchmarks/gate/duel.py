@@ -17,6 +17,8 @@ from typing import Any, Literal
 from benchmarks.gate.evalue import log_evalue, median_interval, straight_wins, told_bounds
 from benchmarks.gate.timing import Work, calibrate, time_batch, undisturbed
 
+TOGETHER = 8  # pairs that are checked together, at most
+
 Check = Callable[[Any, Any], object]
 Progress = Callable[[int, float], object]
 
@@ -147,9 +149,11 @@ def fight(
 ) -> Duel:
     """Run a duel.
 
-    Both sides are warmed up and their results checked before anything is measured, and again after every pair, outside
-    the timing. There are always as many pairs as straight wins need to decide a bet (`evalue.straight_wins`), however
-    long they take: fewer could not prove anything, so `budget` only bounds the pairs after these.
+    Both sides are warmed up and their results checked before anything is measured, and those of every pair before it
+    counts, outside the timing. Where checks take longer than pairs, some pairs are measured before their checks: after
+    a pause the caches belong to others, and whoever comes first would be the slower one. There are always as many pairs
+    as straight wins need to decide a bet (`evalue.straight_wins`), however long they take: fewer could not prove
+    anything, so `budget` only bounds the pairs after these.
 
     Args:
         name: what the duel is called in the report.
@@ -159,8 +163,9 @@ def fight(
         alpha: probability of any wrong answer in this duel; split over its bets.
         budget: seconds, from the first pair on.
         seed: of the coin that decides the order within each pair.
-        check: called with both results; raises AssertionError where they are not what they should be.
-        progress: called after every pair, outside the timing, with the pairs so far and the seconds since the first.
+        check: called with both results; raises AssertionError where they are not what they should be. Results are kept
+            until then, of TOGETHER pairs at most: work must not return one object each time and fill it anew.
+        progress: called when pairs were checked, with the pairs so far and the seconds since the first.
 
     Raises:
         AssertionError: from `check`. Whatever either side raises comes through as it is.
@@ -176,23 +181,31 @@ def fight(
     times: tuple[list[float], list[float]] = ([], [])
     ratios: list[float] = []
     settled: int | None = None  # after how many pairs every question that is needed had its answer
+    checking = 0.0  # seconds, at the last time
     start = time.monotonic()
     while True:
-        order = (0, 1) if coin.random() < 0.5 else (1, 0)
-        results: list[Any] = [None, None]
-        with undisturbed():
-            for side in order:
-                seconds, results[side] = time_batch((reference, candidate)[side], iterations)
-                times[side].append(seconds)
-        check(*results)
-        ratios.append(times[0][-1] / times[1][-1])
-        for answer in answers:
-            answer.look(ratios[-1], len(ratios), alpha_bet)
+        began, unchecked = time.monotonic(), []
+        while len(unchecked) < 1 or (len(unchecked) < TOGETHER and time.monotonic() - began < checking):
+            order = (0, 1) if coin.random() < 0.5 else (1, 0)
+            results: list[Any] = [None, None]
+            with undisturbed():
+                for side in order:
+                    seconds, results[side] = time_batch((reference, candidate)[side], iterations)
+                    times[side].append(seconds)
+            unchecked.append(results)
+        began = time.monotonic()
+        for results in unchecked:
+            check(*results)
+        checking = time.monotonic() - began
+        for pair in range(len(ratios), len(times[0])):
+            ratios.append(times[0][pair] / times[1][pair])
+            for answer in answers:
+                answer.look(ratios[-1], len(ratios), alpha_bet)
+            if settled is None and all(answer.verdict != "open" for answer in answers if answer.question.needed):
+                settled = len(ratios)
         pairs, elapsed = len(ratios), time.monotonic() - start
         if progress:
             progress(pairs, elapsed)
-        if settled is None and all(answer.verdict != "open" for answer in answers if answer.question.needed):
-            settled = pairs
         near = any(answer.verdict == "open" and answer.log_e_above > 0 for answer in answers)
         done = settled is not None and not (near and pairs < 2 * settled)
         if pairs >= least and (done or elapsed >= budget):

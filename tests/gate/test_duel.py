@@ -4,6 +4,7 @@ import gc
 import itertools
 import json
 import math
+import time
 
 import pytest
 
@@ -113,6 +114,49 @@ def test_the_seed_decides_the_order_and_both_orders_happen():
 
     assert orders(1) == orders(1) != orders(2)
     assert {True, False} == set(orders(1))
+
+
+class Slow:
+    """A check that takes longer than eight pairs, and notes the results it sees among the calls of a work."""
+
+    def __init__(self, log, wrong_from=math.inf):
+        self.log, self.wrong_from = log, wrong_from
+        self.seen = 0
+
+    def __call__(self, reference, candidate):
+        self.log.append("check")
+        self.seen += 1
+        time.sleep(0.002)
+        assert self.seen < self.wrong_from, "wrong"
+
+
+def test_pairs_follow_each_other_where_checks_take_longer_and_each_is_checked():
+    log = []
+    found = run(Work(1.0, log=log), Work(0.2), Question("floor", 4, 4), check=Slow(log))
+    kinds = ["check" if entry == "check" else "pair" for entry in log]
+    runs = [(kind, len(list(group))) for kind, group in itertools.groupby(kinds)]
+    assert runs[:3] == [("check", 1), ("pair", 1), ("check", 1)]  # the warm-up, and a pair that shows how long it takes
+    assert max(count for _, count in runs) == duel.TOGETHER
+    assert all(pair[1] == check[1] for pair, check in itertools.pairwise(runs[1:]) if pair[0] == "pair")
+    assert kinds.count("check") == found.pairs + 1
+
+
+@pytest.mark.parametrize("place", [1, 2, 6, 12])
+def test_no_pair_counts_that_is_found_wrong_later(place):
+    counted = []
+    with pytest.raises(AssertionError, match="wrong"):
+        fight(
+            "toy",
+            Work(1.0),
+            Work(0.2),
+            [Question("floor", 4, 4)],
+            alpha=ALPHA,
+            budget=0,
+            seed=1,
+            check=Slow([], place),
+            progress=lambda pairs, _seconds: counted.append(pairs),
+        )
+    assert max(counted, default=0) < max(place - 1, 1)
 
 
 def test_results_are_checked_before_anything_is_measured_and_after_every_pair():

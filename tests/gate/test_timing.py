@@ -27,6 +27,15 @@ def test_a_batch_returns_seconds_and_the_last_result():
     assert timing.time_batch(busy(0.01), 3)[0] >= 0.03
 
 
+def test_a_batch_begins_after_a_rest_that_is_not_counted(monkeypatch):
+    log = []
+    monkeypatch.setattr(timing, "NAP", 0.05)
+    monkeypatch.setattr(timing.time, "sleep", lambda seconds: log.append(seconds) or busy(seconds)())
+    seconds, _ = timing.time_batch(lambda: log.append("call"), 2)
+    assert log == [0.05, "call", "call"]
+    assert seconds < 0.05
+
+
 def test_fast_work_is_batched_until_the_faster_side_takes_a_millisecond():
     iterations, note = timing.calibrate(busy(50e-6), busy(10e-6))
     assert 20 <= iterations <= 200
