@@ -184,7 +184,8 @@ def fight(
     checking = 0.0  # seconds, at the last time
     start = time.monotonic()
     while True:
-        began, unchecked = time.monotonic(), []
+        began = time.monotonic()
+        unchecked: list[list[Any]] = []
         while len(unchecked) < 1 or (len(unchecked) < TOGETHER and time.monotonic() - began < checking):
             order = (0, 1) if coin.random() < 0.5 else (1, 0)
             results: list[Any] = [None, None]
