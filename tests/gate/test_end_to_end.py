@@ -1,0 +1,196 @@
+"""`--against` in a clone of this very repository: what a user does to it, and what the gate then says."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Two variants of each case, of the steadier ones: all of them take three minutes, and ten when many are slower.
+MEASURED = {
+    "augmentation": ("numpy_vectorised", "exact"),
+    "counter": ("locked", "baseline"),
+    "evaluation": ("optimised", "batched"),
+    "serving": ("optimised", "memoised"),
+}
+EVERY = " or ".join(f"({case} and ({' or '.join(names)}))" for case, names in MEASURED.items())
+SLOWED = {"augmentation": "numpy_vectorised", "counter": "locked", "evaluation": "optimised", "serving": "optimised"}
+QUICKENED = "augmentation", "exact"
+
+SLOWER = """
+
+def _slower(work):
+    import time
+
+    def slowed(*arguments, **more):
+        start = time.perf_counter()
+        result = work(*arguments, **more)
+        end = time.perf_counter()
+        while time.perf_counter() < end + {share} * (end - start):
+            pass
+        return result
+
+    return slowed
+
+
+def _slowed_build(build=VARIANTS["{variant}"]):
+    def slowed(*arguments, **more):
+        built = build(*arguments, **more)
+        if hasattr(built, "wsgi_app"):
+            built.wsgi_app = _slower(built.wsgi_app)
+            return built
+        return _slower(built)
+
+    return slowed
+
+
+VARIANTS["{variant}"] = (
+    _slowed_build() if __name__.endswith(("evaluation", "serving")) else _slower(VARIANTS["{variant}"])
+)
+"""
+
+
+class Clone:
+    """A clone, in which files are changed and pytest is run."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def git(self, *arguments):
+        subprocess.run(["git", "-C", self.folder, *arguments], check=True, capture_output=True)
+
+    def commit(self):
+        self.git("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qam", "a change")
+
+    def change(self, path, old, new):
+        text = (self.folder / path).read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path}"
+        (self.folder / path).write_text(text.replace(old, new), encoding="utf-8")
+
+    def append(self, path, text):
+        with (self.folder / path).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def slow(self, case, variant, share):
+        self.append(f"impl/{case}/__init__.py", SLOWER.format(variant=variant, share=share))
+
+    def pytest(self, *options):
+        """Return pytest's status, what it printed, and the verdicts."""
+        file = self.folder / "gate.json"
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--gate-json", file, *options]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=900, check=False)
+        verdicts = {}
+        with contextlib.suppress(FileNotFoundError):
+            rows = json.loads(file.read_text(encoding="utf-8"))["revision"]["benchmarks"]
+            verdicts = {row["name"]: row["verdict"] for row in rows}
+            file.unlink()
+        return done.returncode, done.stdout + done.stderr, verdicts
+
+
+@pytest.fixture(scope="module")
+def cloned(tmp_path_factory):
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git repository: there is nothing to clone")
+    folder = tmp_path_factory.mktemp("clone") / "suite"
+    subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, folder], check=True)
+    return Clone(folder)
+
+
+@pytest.fixture
+def clone(cloned, monkeypatch):
+    """The clone, as it was; compiled kernels stay, so that only the first run compiles them."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+    head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    cloned.git("reset", "-q", "--hard", head.stdout.strip())
+    return cloned
+
+
+def name_of(case, variant):
+    return f"{case} test_revision[{variant}]"
+
+
+EVERYTHING = {name_of(case, variant) for case, variants in MEASURED.items() for variant in variants}
+
+
+def test_a_commit_that_changes_nothing_that_matters(clone):
+    clone.append("README.md", "\nA line more.\n")
+    clone.append("impl/counter/locked.py", "\n# a comment\n")
+    clone.commit()
+    status, output, verdicts = clone.pytest("benchmarks", "--against", "HEAD~1", "-k", EVERY)
+    assert verdicts == dict.fromkeys(EVERYTHING, "same"), output
+    assert status == 0, output
+
+
+def test_slower_variants_are_named_and_faster_ones_too_and_the_others_are_the_same(clone):
+    clone.slow(*QUICKENED, 0.1)
+    clone.commit()
+    clone.git("checkout", "HEAD~1", "--", "impl")
+    for case, variant in SLOWED.items():
+        clone.slow(case, variant, 0.05)
+    status, output, verdicts = clone.pytest("benchmarks", "--against", "HEAD", "-k", EVERY)
+    expected = dict.fromkeys(EVERYTHING, "same")
+    expected |= {name_of(case, variant): "slower" for case, variant in SLOWED.items()}
+    expected[name_of(*QUICKENED)] = "faster"
+    assert verdicts == expected, output
+    assert status == 1, output
+    assert output.count("confirmed in two fresh processes") >= len(SLOWED), output
+
+
+SUITE = "benchmarks/test_counter.py"
+CASE = "impl/counter/__init__.py"
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "status", "reason"),
+    [
+        pytest.param(
+            lambda clone: clone.change(SUITE, "def test_revision(", "def test_revised("),
+            ["--against", "HEAD"],
+            1,
+            "test_revision[locked] is at HEAD",
+            id="renamed",
+        ),
+        pytest.param(
+            lambda clone: clone.append(CASE, '\ndel VARIANTS["locked"]\n'),
+            ["--against", "HEAD"],
+            1,
+            "test_revision[locked] is at HEAD",
+            id="removed",
+        ),
+        pytest.param(
+            lambda clone: clone.append(CASE, '\nVARIANTS["locked"] = lambda *_: 1 // 0\n'),
+            ["--against", "HEAD"],
+            1,
+            "ZeroDivisionError",
+            id="raises",
+        ),
+        pytest.param(
+            lambda clone: clone.append(CASE, '\nVARIANTS["locked"] = VARIANTS["baseline"]\n'),
+            ["--against", "HEAD"],
+            1,
+            "test_revision[locked] returns something else than at HEAD",
+            id="another-result",
+        ),
+        pytest.param(
+            lambda _clone: None, ["--against", "HEAD", "--benchmark-disable"], 4, "--benchmark-disable", id="disabled"
+        ),
+        pytest.param(lambda _clone: None, ["--against", "nowhere"], 4, "git knows no revision 'nowhere'", id="unknown"),
+        pytest.param(
+            lambda clone: [os.truncate(run, 1000) for run in (clone.folder / "benchmarks/baselines").glob("*/*.json")],
+            ["--benchmark-compare"],
+            4,
+            "is damaged or no pytest-benchmark file",
+            id="truncated",
+        ),
+    ],
+)
+def test_red_with_its_reason(clone, change, options, status, reason):
+    change(clone)
+    found, output, _ = clone.pytest(SUITE, "-k", "locked", *options)
+    assert found == status, output
+    assert reason in output
