@@ -21,8 +21,8 @@ INTRODUCTION = """\
 beside the neighbours named below, and counts. Nothing in here is computed from a model: every number is a count, or
 the median or worst of what was measured in this run. Limits are 95 % ones for a share (Clopper and Pearson).
 
-- **What is duelled.** Sorting lists of floats, in four lengths, the two sides built separately for every duel, as two
-  loads of one revision are; and each case's `optimised` variant, by its own benchmark, the working tree against HEAD,
+- **What is duelled.** Sorting lists of floats, in three lengths, the two sides built separately for every duel, and a coin
+  decides which is the candidate; and each case's `optimised` variant, by its own benchmark, the working tree against HEAD,
   which are the same code. A slowdown is added to the candidate by spinning after each call for that share of what the
   call took: it is exactly that share, whatever the noise.
 - **How.** The duel of `pytest --against` with its defaults: {alpha:g} per duel, as in a suite of 20 benchmarks; budget
@@ -36,9 +36,9 @@ the median or worst of what was measured in this run. Limits are 95 % ones for a
   process and not two; pyperf up to twenty values of 0.1 s from one process, where its default is sixty from twenty.
   The blocks follow each other within seconds: between two real runs the noise has more time to change.
 
-**Limits.** The shares hold for this machine and these neighbours. What a process has built keeps its memory layout:
-what a layout does to one side is in the sorting rows, where every duel has a new one, and hardly in those of the cases,
-where all duels of a row share one. A slowdown added by spinning is of the kind that scales with the work; one that
+**Limits.** The shares hold for this machine and these neighbours. What a process has built keeps its memory layout, and
+that can be a slowdown nobody knows: the sorting stays within a core's cache so that it plays no part there, and in the
+rows of the cases all duels of a row share one layout. A slowdown added by spinning is of the kind that scales with the work; one that
 makes single calls slow, or only the first, is another matter. Where a row has few duels its limits are wide.
 """
 

@@ -125,6 +125,8 @@ def measure(
 
 def _duelled(job: Job, budget: float, seed: int) -> Trial:
     reference, candidate = job.subject.build()
+    if seed % 2:
+        reference, candidate = candidate, reference
     if job.slowdown:
         candidate = slowed(candidate, job.slowdown)
     questions = revision_questions(job.tolerance)
