@@ -82,8 +82,8 @@ def _sides(gate: Gate, row: Compared, package: str, variant: str, build: Build) 
     works: dict[str, Work] = {}
     refused: dict[str, BaseException] = {}
     first, second = ORDERS if gate.confirming == "reference" else reversed(ORDERS)
-    # What is built first gets memory that nobody has used yet, and may stay 1 to 3 % slower for it (of two equal engines of
-    # the serving case in 7 of 8 processes; AMD EPYC Turin (Zen 5), 2026-11-23): so the first is built once before.
+    # What is built first gets memory that nobody has used yet, and may stay 1 to 3 % slower for it (of two equal
+    # servers in 7 of 8 processes; AMD EPYC Turin (Zen 5), 2026-11-23): so the first is built once before.
     for side in (first, first, second):
         try:
             works[side] = build(variants[side])

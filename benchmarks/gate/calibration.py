@@ -21,10 +21,10 @@ INTRODUCTION = """\
 beside the neighbours named below, and counts. Nothing in here is computed from a model: every number is a count, or
 the median or worst of what was measured in this run. Limits are 95 % ones for a share (Clopper and Pearson).
 
-- **What is duelled.** Sorting lists of floats, in three lengths, the two sides built separately for every duel, and a coin
-  decides which is the candidate; and each case's `optimised` variant, by its own benchmark, the working tree against HEAD,
-  which are the same code. A slowdown is added to the candidate by spinning after each call for that share of what the
-  call took: it is exactly that share, whatever the noise.
+- **What is duelled.** Sorting lists of floats, in three lengths, the two sides built separately for every duel, and a
+  coin decides which is the candidate; and each case's `optimised` variant, by its own benchmark, the working tree
+  against HEAD, which are the same code. A slowdown is added to the candidate by spinning after each call for that share
+  of what the call took: it is exactly that share, whatever the noise.
 - **How.** The duel of `pytest --against` with its defaults: {alpha:g} per duel, as in a suite of 20 benchmarks; budget
   {budget:g} s; tolerance 3 %, except where 2 % is said. The verdicts are those before a `slower` is confirmed in fresh
   processes, which can only take alarms away. The rows take turns all the time: all of them saw the same neighbours.
@@ -38,8 +38,9 @@ the median or worst of what was measured in this run. Limits are 95 % ones for a
 
 **Limits.** The shares hold for this machine and these neighbours. What a process has built keeps its memory layout, and
 that can be a slowdown nobody knows: the sorting stays within a core's cache so that it plays no part there, and in the
-rows of the cases all duels of a row share one layout. A slowdown added by spinning is of the kind that scales with the work; one that
-makes single calls slow, or only the first, is another matter. Where a row has few duels its limits are wide.
+rows of the cases all duels of a row share one layout. A slowdown added by spinning is of the kind that scales with the
+work; one that makes single calls slow, or only the first, is another matter. Where a row has few duels its limits are
+wide. Calls longer than these need longer duels: beside three neighbours on two cores, 30 s of calls of 50 ms told 10 %.
 """
 
 

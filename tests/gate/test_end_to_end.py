@@ -170,7 +170,9 @@ CASE = "impl/counter/__init__.py"
             id="raises",
         ),
         pytest.param(
-            lambda clone: clone.append(CASE, '\nVARIANTS["locked"] = VARIANTS["baseline"]\n'),
+            lambda clone: clone.append(
+                CASE, '\nVARIANTS["locked"] = lambda path, threads, limit: sequential.run(path, threads, limit - 1)\n'
+            ),
             ["--against", "HEAD"],
             1,
             "test_revision[locked] returns something else than at HEAD",
