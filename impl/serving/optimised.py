@@ -54,8 +54,7 @@ def build(config: ServingConfig) -> Flask:
     @app.post("/predict")
     def predict() -> dict[str, Any]:
         deadline = service.admit(request)
-        with service.reading:
-            images = service.decoder.images(request)
+        images = service.decoded(service.decoder.images, request)
         top = _top(len(service.prepared.labels))
         logits, cached = service.logits(images, request, deadline)
         return {
