@@ -13,7 +13,7 @@ from werkzeug import Request
 
 from .batching import Batcher, Job, never
 from .config import ServingConfig
-from .engine import use_cores
+from .engine import keep_memory, use_cores
 from .errors import ServingError
 from .inputs import ACCEPTED, Decoder
 from .metrics import Metrics
@@ -41,6 +41,7 @@ class Service:
 
     def __init__(self, config: ServingConfig) -> None:
         """Begin to load the model, in the thread that will run it; `loaded` waits for that."""
+        keep_memory()
         self.config = config
         self.batcher = Batcher(
             max_batch=config.max_batch,
