@@ -23,8 +23,8 @@ from .remembered import Remembered
 __all__ = ["Service"]
 
 DECODING = 2
-"""Threads that decode bodies, for all those that answer requests: 200 of these, each with images of its own in whatever
-arena of the allocator it shares with others, made memory grow by 200 MiB in overload."""
+"""Threads that decode bodies, for all those that answer requests: 200 of these, with images in whatever arena of the
+allocator each had, made memory grow by 200 MiB in 16 s of overload (AMD EPYC (Zen 5), 2 cores, 2026-11-23)."""
 
 Decoded = TypeVar("Decoded")
 
