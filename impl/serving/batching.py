@@ -127,13 +127,22 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise ServingError(503, "the server is draining: no new requests", 1)
-            if self.waiting + count > self.max_queue:
-                seconds = (self.waiting + self.running) * self._seconds_per_image
-                raise ServingError(429, f"{self.waiting} images are waiting, which is all that may", max(1.0, seconds))
+            self.expect_room(count)
             self._queue.append(job)
             self.waiting += count
             self._changed.notify_all()
         return job
+
+    def expect_room(self, count: int = 1) -> None:
+        """Refuse what would be refused: a look before a body is decoded, without the lock; `submit` has the last word.
+
+        Raises:
+            ServingError: 429, the queue is full.
+        """
+        waiting = self.waiting
+        if waiting + count > self.max_queue:
+            seconds = (waiting + self.running) * self._seconds_per_image
+            raise ServingError(429, f"{waiting} images are waiting, which is all that may", max(1.0, seconds))
 
     @property
     def idle(self) -> bool:

@@ -66,9 +66,7 @@ def blueprint(service: Service) -> Blueprint:  # noqa: C901 - a list of endpoint
     def infer(model: str, version: str) -> Response:
         known(model, version)
         deadline = service.admit(request)
-        with service.reading:
-            asked, binary = _read()
-            images = _images(asked, binary, service)
+        asked, images = service.decoded(_read, service)
         wanted = _binary_output(asked)
         logits, cached = service.logits(images, request, deadline)
         probabilities = torch.softmax(logits, dim=1).numpy()
@@ -92,8 +90,8 @@ def blueprint(service: Service) -> Blueprint:  # noqa: C901 - a list of endpoint
     return routes
 
 
-def _read() -> tuple[dict[str, Any], bytes]:
-    """Return the JSON of the request, and the binary tensors behind it."""
+def _read(service: Service) -> tuple[dict[str, Any], torch.Tensor]:
+    """Return the JSON of the request, and its images."""
     body = request.get_data(cache=False)
     told = request.headers.get(BINARY)
     length = len(body)
@@ -107,7 +105,7 @@ def _read() -> tuple[dict[str, Any], bytes]:
         raise ServingError(400, "the request is not JSON") from error
     if not isinstance(asked, dict):
         raise ServingError(400, "the request is JSON, and no object")
-    return asked, body[length:]
+    return asked, _images(asked, body[length:], service)
 
 
 def _images(asked: dict[str, Any], binary: bytes, service: Service) -> torch.Tensor:

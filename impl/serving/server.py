@@ -75,7 +75,7 @@ class Server:
         self._service: Any = app.extensions.get("serving")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=1024)
-        threads = 8
+        threads = 2  # of the originals, which share the cores; each of the baseline's keeps 2 GiB of what it built
         if self._service:  # one for each image that may wait or run: whoever is turned away is told so at once
             threads = self._service.config.max_queue + self._service.config.max_batch + 8
         dispatcher = Dispatcher() if self._service else ThreadedTaskDispatcher()

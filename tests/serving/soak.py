@@ -12,7 +12,7 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-from benchmarks.serving_load import Clients, overload, p99, running
+from benchmarks.serving_load import Clients, Outcome, overload, p99, running
 from impl.serving import ServingConfig
 from impl.serving.client import as_npy
 from impl.serving.pictures import draw_pictures
@@ -20,6 +20,7 @@ from impl.serving.pictures import draw_pictures
 from .test_inputs import spoiled
 
 CLIENTS = 32
+COMPARED = 10 * CLIENTS  # images, before and after
 REFUSED_WITHIN = 0.05
 GROWTH = 128 * 2**20
 
@@ -56,6 +57,22 @@ def compare(url: str, requests: int) -> tuple[int, float]:
     return right, requests / seconds
 
 
+def judge(
+    outcome: Outcome, capacity: float, statuses: dict[str, int], right: tuple[int, int], memory: tuple[int, int]
+) -> dict[str, bool]:
+    """Say which checks held: right answers and bytes of memory are those before and after."""
+    bound = (ServingConfig.max_queue + ServingConfig.max_batch) / capacity
+    refusals = {"200", "400", "413", "415", "422"}
+    return {
+        "every answer right": right == (COMPARED, COMPARED) and not outcome.wrong,
+        "only 200, 400, 413, 415 and 422 for spoiled requests": not set(statuses) - refusals,
+        "only 200 and 429 in overload": not outcome.others,
+        f"p99 of the accepted within twice {bound:.2f} s": p99(outcome.accepted) <= 2 * bound,
+        f"p99 of the refused within {1e3 * REFUSED_WITHIN:.0f} ms": p99(outcome.refused) <= REFUSED_WITHIN,
+        "memory flat": memory[1] - memory[0] <= GROWTH,
+    }
+
+
 def main() -> int:
     """Run; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.serving.soak", description=__doc__.splitlines()[0])
@@ -66,27 +83,16 @@ def main() -> int:
     with running("-m", "impl.serving", "optimised", "--port", "0") as (url, process):
         compare(url, 2 * CLIENTS)
         start = process.memory_info().rss
-        right, capacity = compare(url, 10 * CLIENTS)
-        print(
-            f"{10 * CLIENTS} images from {CLIENTS} clients: {right} right, {capacity:.1f} images a second", flush=True
-        )
+        before, capacity = compare(url, COMPARED)
+        print(f"{COMPARED} images from {CLIENTS} clients: {before} right, {capacity:.1f} images a second", flush=True)
         statuses = spoil(url, options.spoiled)
         print(f"{options.spoiled} spoiled requests: {statuses}", flush=True)
         outcome = overload(url, process, 4 * capacity, options.seconds)
         print(f"overload at {4 * capacity:.0f} images a second: {outcome}", flush=True)
-        after, _ = compare(url, 10 * CLIENTS)
+        after, _ = compare(url, COMPARED)
         end = process.memory_info().rss
-        print(f"after it: {after} of {10 * CLIENTS} right; memory {start / 2**20:.0f} and {end / 2**20:.0f} MiB")
-        bound = (ServingConfig.max_queue + ServingConfig.max_batch) / capacity
-        checks = {
-            "every answer right": right == after == 10 * CLIENTS and not outcome.wrong,
-            "only 200, 400, 413, 415 and 422 for spoiled requests": not set(statuses)
-            - {"200", "400", "413", "415", "422"},
-            "only 200 and 429 in overload": not outcome.others,
-            f"p99 of the accepted within twice {bound:.2f} s": p99(outcome.accepted) <= 2 * bound,
-            f"p99 of the refused within {1e3 * REFUSED_WITHIN:.0f} ms": p99(outcome.refused) <= REFUSED_WITHIN,
-            "memory flat": end - start <= GROWTH,
-        }
+        print(f"after it: {after} of {COMPARED} right; memory {start / 2**20:.0f} and {end / 2**20:.0f} MiB")
+        checks = judge(outcome, capacity, statuses, (before, after), (start, end))
         misses = [name for name, held in checks.items() if not held]
         for name, held in checks.items():
             print(f"{'holds' if held else 'MISSED'}: {name}")

@@ -70,15 +70,14 @@ def test_every_image_gets_its_own_answer(build, listen):
     assert len({round(value, 5) for value in expected.amax(dim=1).tolist()}) > 600, "answers can be told apart"
 
     def client(number):
-        connection = Connection(url, 20)
-        for place in range(number * 20, number * 20 + 20, 2):
-            count = 1 + place % 3 // 2
-            answer = connection.post(*as_npy(images[place : place + count]))
-            assert answer.status == 200
-            for found, right in zip(answer.body["predictions"], expected[place : place + count], strict=True):
-                assert found["index"] == int(right.argmax())
-                assert abs(found["probability"] - float(right.max())) < 2e-5
-        connection.close()
+        with contextlib.closing(Connection(url, 20)) as connection:
+            for place in range(number * 20, number * 20 + 20, 2):
+                count = 1 + place % 3 // 2
+                answer = connection.post(*as_npy(images[place : place + count]))
+                assert answer.status == 200
+                for found, right in zip(answer.body["predictions"], expected[place : place + count], strict=True):
+                    assert found["index"] == int(right.argmax())
+                    assert abs(found["probability"] - float(right.max())) < 2e-5
         return True
 
     with ThreadPoolExecutor(32) as pool:
