@@ -358,11 +358,11 @@ def test_more_memory_than_saved_fails_although_the_ceiling_holds(pytester, suite
     suite(more=MEMORY.format(limit=0.9))
     run(pytester, "--benchmark-save=a", passed=2)
     result = run(pytester, "--benchmark-compare", passed=2, compares=True)
-    result.stdout.fnmatch_lines(["memory against the saved run: 1 same"])
+    result.stdout.fnmatch_lines(["*memory against the saved run: 1 same"])
     suite(more=MEMORY.format(limit=0.9).replace("20 <<", "40 <<"))
-    result = run(pytester, "--benchmark-compare", failed=1, compares=True)
-    result.stdout.fnmatch_lines(["E *the saved run 0001_a has * MiB, 0.2* times its reference's. Find what takes more*"])
-    result.stdout.fnmatch_lines(["memory against the saved run: 1 more"])
+    result = run(pytester, "--benchmark-compare", passed=1, failed=1, compares=True)
+    result.stdout.fnmatch_lines(["E *the saved run 0001_a has * MiB, 0.2* times its reference's. Find what*"])
+    result.stdout.fnmatch_lines(["*memory against the saved run: 1 more"])
 
 
 def test_a_reference_without_memory_is_no_reference(pytester, suite):
