@@ -42,20 +42,24 @@ SIZES = {1: 2, 64: 1}
 #
 #   machine                      Python   date         1, baseline   8, preloaded   64, baseline   preloaded   memoised
 #   AMD EPYC (Zen 5), 2 cores    3.11     2026-11-23   42, 46        7.1, 7.3       10.5, 11.0     1.4, 1.45   1.4, 1.5
+#   the same, busy neighbours                          46, 37        8.2, 7.6       10.7, 9.5      1.5, 1.07   1.4, 1.07
 #
 # The baseline's first requests take 4.4 to 4.7 s (147 times), until the allocator has memory to use again; then 1.6 s.
+WARM = 4  # requests; the server has two threads, and each has to find memory for its model
 FLOORS = {"int8": (25, 4), "bfloat16": (15, 2), "float32": (5, 1)}
 FLOORS_64 = {"preloaded": 1.05, "memoised": 1.05, "optimised": {"int8": 6, "bfloat16": 4, "float32": 1.5}}
 
 # Peak memory against `preloaded`'s, in fresh processes: loading the model, and 64 images through it.
 CEILING = {"int8": 0.5, "bfloat16": 0.6, "float32": 1.2}
 # FLOPs a second, counted by the definition of the layers, against a matrix product of the same precision. The aim is
-# 0.75 for int8; 0.71 (0.66 to 0.77) seen in the run of the record, and 0.88 of 1,720 GFLOP/s on a quiet machine.
+# 0.75 for int8; 0.71 (0.66 to 0.77), 0.76 (0.72 to 0.96) and 0.75 (0.70 to 0.80) seen in whole runs, and 0.88 of 1,720
+# GFLOP/s on a quiet machine.
 SHARES = {"int8": 0.5, "bfloat16": 0.6, "float32": 0.5}
 PRODUCT = 1600, 1024, 4096
 SHARED = 32  # images; 64 are as fast, and twice as long
-# 32 clients with an image each against one with 64 (0.93, 0.95 seen), and against other servers' 32 clients (1.03 and
-# 0.97 seen: it is the forward pass that takes the time, and that is the same; the aim of 1.1 is missed).
+# 32 clients with an image each against one with 64 (0.93, 0.95, 0.94 seen), and against other servers' 32 clients
+# (mosec 1.03, 0.96, 0.96, and LitServe 0.97, 0.96, 0.90 seen: it is the forward pass that takes the time, and that is
+# the same; the aim of 1.1 is missed).
 TOGETHER = 0.8
 PEER_FLOORS = {"mosec": 0.8, "litserve": 0.75}
 CLIENTS = 32
@@ -242,6 +246,8 @@ def test_speedup(slower, count, duel, serve, clients, precision):  # noqa: PLR09
     sides = [
         Side(clients(serve(variant)[0]), form(variant), pictures, kinds, count) for variant in (slower, "optimised")
     ]
+    for side in sides * WARM:  # the baseline's first requests take three times as long as the rest
+        side()
 
     def check(expected, found):
         assert sides[0].right(expected) >= 0.97
