@@ -42,7 +42,7 @@ SIZES = {1: 2, 64: 1}
 #
 #   machine                      Python   date         1, baseline   8, preloaded   64, baseline   preloaded   memoised
 #   AMD EPYC (Zen 5), 2 cores    3.11     2026-11-23   42, 46        7.1, 7.3       10.5, 11.0     1.4, 1.45   1.4, 1.5
-#   the same, busy neighbours                          46, 37        8.2, 7.6       10.7, 9.5      1.5, 1.07   1.4, 1.07
+#   the same, busy neighbours                          46, 37, 44    8.2, 7.6       10.7, 9.5      1.5, 1.07   1.4, 1.07
 #
 # The baseline's first requests take 4.4 to 4.7 s (147 times), until the allocator has memory to use again; then 1.6 s.
 WARM = 4  # requests; the server has two threads, and each has to find memory for its model
