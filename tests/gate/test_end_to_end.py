@@ -17,7 +17,6 @@ MEASURED = {
     "evaluation": ("optimised", "batched"),
     "serving": ("optimised", "memoised"),
 }
-EVERY = " or ".join(f"({case} and ({' or '.join(names)}))" for case, names in MEASURED.items())
 SLOWED = {"augmentation": "numpy_vectorised", "counter": "locked", "evaluation": "optimised", "serving": "optimised"}
 QUICKENED = "augmentation", "exact"
 
@@ -110,19 +109,41 @@ def clone(cloned, monkeypatch):
     return cloned
 
 
-def name_of(case, variant):
+def row(case, variant):
+    """A benchmark as the report calls it."""
     return f"{case} test_revision[{variant}]"
 
 
-EVERYTHING = {name_of(case, variant) for case, variants in MEASURED.items() for variant in variants}
+UNCHANGED = {row(case, variant): "same" for case, variants in MEASURED.items() for variant in variants}
+
+
+def judge(clone, revision, expected):
+    """Compare, and hold the verdicts against those expected; return pytest's status and what it printed.
+
+    The gate is to be right at once for 95 in 100, and to say `inconclusive` for most of the others: of eight benchmarks
+    one may be such. So those with another verdict are compared once more, alone, and have to be right then.
+    """
+    status, output, verdicts = clone.pytest("benchmarks", "--against", revision, "-k", selecting(expected))
+    assert verdicts.keys() == expected.keys(), output
+    if others := {name for name in expected if verdicts[name] != expected[name]}:
+        _, again, repeated = clone.pytest("benchmarks", "--against", revision, "-k", selecting(others))
+        verdicts |= repeated
+        output += again
+    assert verdicts == expected, output
+    return status, output
+
+
+def selecting(names):
+    """Return what selects these rows with -k."""
+    words = (name.rstrip("]").replace(" test_revision[", " and ") for name in names)
+    return " or ".join(f"({both})" for both in words)
 
 
 def test_a_commit_that_changes_nothing_that_matters(clone):
     clone.append("README.md", "\nA line more.\n")
     clone.append("impl/counter/locked.py", "\n# a comment\n")
     clone.commit()
-    status, output, verdicts = clone.pytest("benchmarks", "--against", "HEAD~1", "-k", EVERY)
-    assert verdicts == dict.fromkeys(EVERYTHING, "same"), output
+    status, output = judge(clone, "HEAD~1", UNCHANGED)
     assert status == 0, output
 
 
@@ -132,13 +153,12 @@ def test_slower_variants_are_named_and_faster_ones_too_and_the_others_are_the_sa
     clone.git("checkout", "HEAD~1", "--", "impl")
     for case, variant in SLOWED.items():
         clone.slow(case, variant, 0.05)
-    status, output, verdicts = clone.pytest("benchmarks", "--against", "HEAD", "-k", EVERY)
-    expected = dict.fromkeys(EVERYTHING, "same")
-    expected |= {name_of(case, variant): "slower" for case, variant in SLOWED.items()}
-    expected[name_of(*QUICKENED)] = "faster"
-    assert verdicts == expected, output
+    slower = {row(case, variant): "slower" for case, variant in SLOWED.items()}
+    status, output = judge(clone, "HEAD", UNCHANGED | slower | {row(*QUICKENED): "faster"})
     assert status == 1, output
-    assert output.count("confirmed in two fresh processes") >= len(SLOWED), output
+    for name in slower:
+        assert f"{name} is slower than at HEAD" in output
+    assert "confirmed in two fresh processes" in output
 
 
 SUITE = "benchmarks/test_counter.py"
