@@ -231,6 +231,7 @@ def test_further_ctrl_c_do_not_leave_threads_behind():
     assert [error.args for error in noted] == [(1,), (2,), (3,)]
 
 
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_does_not_wait_for_the_start_delay(tmp_path):
     begun = time.perf_counter()
     timer = ctrl_c(0.05)
