@@ -35,7 +35,7 @@ class Workload:
     rivals: float
 
 
-# Some 0.3, 3 and 6 ms, where nobody disturbs.
+# Some 0.3, 3 and 5 ms, where nobody disturbs.
 WORKLOADS = (
     Workload(sorting_subject("fast", 16), 0.9, 0.55, 0.4),
     Workload(sorting_subject("middling", 170), 0.09, 0.35, 0.4),

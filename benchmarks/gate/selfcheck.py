@@ -12,7 +12,7 @@ from benchmarks.gate.session import GATE, Gate
 from benchmarks.gate.timing import Work
 from benchmarks.gate.workloads import slowed, sorting
 
-LISTS = 100  # some 4 ms
+LISTS = 100  # some 2 ms
 SLOWDOWN = 0.05
 
 

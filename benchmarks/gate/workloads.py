@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.gate.timing import Work
 
-LENGTH = 500  # numbers to a list; sorting one takes some 40 us
+LENGTH = 500  # numbers to a list; sorting one takes some 15 us
 # Different lists, which fit a core's cache. With 32 of them and more, of two equal sides the one built second was 0.3
 # to 1.2 % faster for as long as it lived (AMD EPYC Turin (Zen 5), 2026-11-23): a slowdown that nobody would know.
 DIFFERENT = 8
