@@ -109,6 +109,20 @@ def test_nothing_changed(pytester, repository):
     assert not list(pytester.path.glob("revision-*"))
 
 
+def test_the_side_that_is_built_first_is_built_once_before(pytester, repository):
+    noting = """
+def built(work):
+    with open("built.txt", "a") as file:
+        print(work.__module__, file=file)
+    return work
+"""
+    repository(benchmarks=SUITE.replace("lambda work: work", "built") + noting)
+    pytester.runpytest_inprocess("--against=HEAD", "--duel-seed=1", "-k", "steady")
+    here, again, there = (pytester.path / "built.txt").read_text().split()
+    assert here == again == "toylib.case"
+    assert there.startswith("toylib_at_")
+
+
 def test_slower_is_confirmed_and_fails(pytester, repository):
     repository(other="time.sleep(0.0046)")
     result = run(pytester, passed=1, failed=1)
