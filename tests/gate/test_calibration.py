@@ -20,7 +20,7 @@ from benchmarks.gate import calibrate, calibrate_cases, neighbours, rivals, tria
 from benchmarks.gate.calibrate import Workload, main, split
 from benchmarks.gate.calibrate_cases import Calibrating, CasesError, unchanged
 from benchmarks.gate.calibration import Goal, limits
-from benchmarks.gate.duel import Answer, Question
+from benchmarks.gate.duel import Answer, Duel, Question
 from benchmarks.gate.evalue import log_evalue
 from benchmarks.gate.judge import revision_questions
 from benchmarks.gate.neighbours import NeighbourError, disturbed
@@ -377,3 +377,17 @@ def test_the_duels_alpha_is_that_of_a_run_of_twenty():
     assert isinstance(QUESTION, Question)
     with pytest.raises(NeighbourError), disturbed(1, 0.0, 1):
         time.sleep(1)
+
+
+def test_a_coin_decides_which_side_is_the_candidate(monkeypatch):
+    one, other = (lambda: 1), (lambda: 1)
+    references = []
+
+    def fight(name, reference, *_arguments, **_keywords):
+        references.append(reference)
+        return Duel.unmeasured(name)
+
+    monkeypatch.setattr(trials, "fight", fight)
+    subject = trials.Subject("toy", lambda: (one, other))
+    trials.measure([trials.Job(subject)] * 20, trials.Findings(), {}, budget=0, seed=1)
+    assert {reference is one for reference in references} == {True, False}
