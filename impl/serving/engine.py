@@ -1,8 +1,7 @@
 """A batch, shared out to the cores: each runs chunks of images from beginning to end.
 
-Why not one chunk after the other with every core in each matrix product: what is between the products is as much work
-for the interpreter and for memory as it is for the cores, and a core that waits at each of 150 products for the slower
-one waits often. A single image has no such choice, and gets all cores in each product.
+Why not one chunk after the other with every core in each matrix product: a core that waits at each of 150 products for
+the slower one waits often. A single image has no such choice, and gets all cores in each product.
 """
 
 import ctypes
@@ -13,11 +12,30 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-__all__ = ["Engine", "keep_memory", "use_cores"]
+__all__ = ["Engine", "Team", "keep_memory", "use_cores"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 
-Logits = Callable[[torch.Tensor], torch.Tensor]
+Logits = Callable[[torch.Tensor, "Team"], torch.Tensor]
+
+
+class Team:
+    """Cores that work on the same images.
+
+    Attributes:
+        size: How many.
+    """
+
+    def __init__(self, size: int = 1, helpers: ThreadPoolExecutor | None = None) -> None:
+        """Be a team of this thread and `size - 1` threads of the helpers."""
+        self.size, self._helpers = size, helpers
+
+    def __call__(self, work: Callable[[int], None]) -> None:
+        """Call `work(member)` for each member at the same time, this thread being the first."""
+        others = [self._helpers.submit(work, member) for member in range(1, self.size)] if self._helpers else []
+        work(0)
+        for other in others:
+            other.result()
 
 
 def use_cores(count: int) -> None:
@@ -52,46 +70,50 @@ class Engine:
         """Start the helpers.
 
         Args:
-            logits: float32 [N, classes] of images [N, ...]; lets go of the interpreter's lock for nearly all its time.
+            logits: float32 [N, classes] of images [N, ...], by a team; lets go of the interpreter's lock for nearly all
+                its time.
             chunk: The most images for one call of it.
         """
         keep_memory()
         self._logits, self._chunk = logits, chunk
         self._cores = torch.get_num_threads()
         self._helpers = ThreadPoolExecutor(max(1, self._cores - 1), "inference-helper", use_cores, (1,))
+        self._all, self._one = Team(self._cores, self._helpers), Team()
         ready = threading.Barrier(self._cores)
         for _ in range(self._cores - 1):
             self._helpers.submit(ready.wait)
         ready.wait()
-        use_cores(self._cores)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits of one batch."""
-        if len(images) == 1 or self._cores == 1:
-            return torch.cat([self._run(part) for part in torch.split(images, self._chunk)])
-        rounds = -(-len(images) // (self._chunk * self._cores))
-        parts = torch.tensor_split(images, min(len(images), rounds * self._cores))
+        before = torch.get_num_threads()
+        # Torch's threads, where it has some to share work out, look for more on another core for 9 ms after it.
+        use_cores(1)
+        try:
+            with torch.inference_mode():
+                return self._shared_out(images)
+        finally:
+            use_cores(before)
+
+    def _shared_out(self, images: torch.Tensor) -> torch.Tensor:
+        """Give each core as many images as any other, and all cores each of those that are left."""
+        each = len(images) // self._cores
+        rounds = -(-each // self._chunk)
+        shared, left = images[: each * self._cores], images[each * self._cores :]
+        parts = torch.tensor_split(shared, rounds * self._cores) if rounds else ()
         queue = list(enumerate(parts))[::-1]
         found: list[torch.Tensor | None] = [None] * len(parts)
 
-        def work() -> None:
-            while queue:
-                try:
-                    place, part = queue.pop()
-                except IndexError:
-                    return
-                found[place] = self._run(part)
+        def work(_member: int) -> None:
+            with torch.inference_mode():  # it is a thread's own
+                while queue:
+                    try:
+                        place, part = queue.pop()
+                    except IndexError:
+                        return
+                    found[place] = self._logits(part, self._one)
 
-        others = [self._helpers.submit(work) for _ in range(self._cores - 1)]
-        use_cores(1)
-        try:
-            work()
-            for other in others:
-                other.result()
-        finally:
-            use_cores(self._cores)
-        return torch.cat([part for part in found if part is not None])
-
-    def _run(self, images: torch.Tensor) -> torch.Tensor:
-        with torch.inference_mode():  # it is a thread's own
-            return self._logits(images)
+        if parts:
+            self._all(work)
+        last = [self._logits(image, self._all) for image in torch.split(left, 1)] if len(left) else []
+        return torch.cat([part for part in [*found, *last] if part is not None])

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 AGREEMENT = {"int8": 0.97, "bfloat16": 0.99}
 """The least share of pictures with the top-1 of float32."""
 CHECKED = 256
-LAYOUT = 2  # of what is kept; another number makes it anew
+LAYOUT = 3  # of what is kept; another number makes it anew
 
 Runner = Callable[[torch.Tensor], torch.Tensor]
 
@@ -130,48 +131,41 @@ def _prepared(
             return _whole(model, source, precision, agreement)
         _keep(folder, model, source, precision)
     plan = _plan(folder)
-    files = sorted(folder.glob("*.safetensors"))
-    parts = _Parts(files)
-    engine = Engine(_vit(plan, parts, precision).logits, CHUNK)
+    vit, chunk = _vit(folder, plan, precision)
     labels = source.labels or tuple(map(str, range(plan.classes)))
-    return Prepared(engine, precision, plan.side, labels, f"{source.key}-{precision}", agreement)
+    key = f"{source.key}-{precision}"
+    return Prepared(Engine(vit.logits, chunk), precision, plan.side, labels, key, agreement)
 
 
-def _vit(plan: Plan, parts: "_Parts", precision: str) -> Any:
+def _vit(folder: Path, plan: Plan, precision: str) -> tuple[Any, int]:
+    """Return a kept model, mapped into memory, and how many images a core takes at a time."""
     if precision == "int8":
-        from .int8 import Int8Vit  # noqa: PLC0415 - Numba takes half a second, which the others need not wait for
+        from . import int8  # noqa: PLC0415 - Numba takes half a second, which the others need not wait for
 
-        return Int8Vit(plan, parts)
-    return FloatVit(plan, parts, getattr(torch, precision))
+        return int8.Int8Vit(
+            plan, {file.stem: np.load(file, mmap_mode="r") for file in folder.glob("*.npy")}
+        ), int8.CHUNK
+    from safetensors.torch import load_file  # noqa: PLC0415 - where nothing is kept it is not needed
 
-
-class _Parts:
-    """The parts of a kept model, each read when it is asked for and forgotten after."""
-
-    def __init__(self, files: list[Path]) -> None:
-        self.files = files
-
-    def __iter__(self) -> Any:
-        from safetensors.torch import load_file  # noqa: PLC0415 - where nothing is kept it is not needed
-
-        return (load_file(file) for file in self.files)
+    parts = (load_file(file) for file in sorted(folder.glob("*.safetensors")))
+    return FloatVit(plan, parts, getattr(torch, precision)), CHUNK
 
 
 def _keep(folder: Path, model: nn.Module, source: Source, precision: str) -> None:
     """Write the parts of a model in a precision, and its plan last: with it the folder is complete."""
-    from safetensors.torch import save  # noqa: PLC0415 - see above
+    plan, parts = plan_of(model, source.mean, source.std), split_vit(model)
+    if precision == "int8":
+        from .int8 import quantised  # noqa: PLC0415 - see above
 
-    from .int8 import quantise_part  # noqa: PLC0415 - see above
+        for name, array in quantised(plan, parts).items():
+            write_whole(folder / f"{name}.npy", partial(np.save, arr=array))
+    else:
+        from safetensors.torch import save  # noqa: PLC0415 - see above
 
-    for place, part in enumerate(split_vit(model)):
-        if precision == "int8":
-            values = quantise_part(part)
-        else:
-            values = {name: value.to(getattr(torch, precision)).contiguous() for name, value in part.items()}
-        data = save(values)
-        write_whole(folder / f"{place:03}.safetensors", partial(_write, data))
-    plan = asdict(plan_of(model, source.mean, source.std))
-    write_whole(folder / "plan.json", lambda file: file.write(json.dumps(plan).encode()))
+        for place, part in enumerate(parts):
+            data = save({name: value.to(getattr(torch, precision)).contiguous() for name, value in part.items()})
+            write_whole(folder / f"{place:03}.safetensors", partial(_write, data))
+    write_whole(folder / "plan.json", partial(_write, json.dumps(asdict(plan)).encode()))
 
 
 def _write(data: bytes, file: BinaryIO) -> None:

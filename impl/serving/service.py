@@ -67,6 +67,7 @@ class Service:
             self.decoder = Decoder(found.side, config.max_batch, config.max_pixels)
             self._prepared = found
             self._settled.set()
+            use_cores(1)  # the model knows its cores
             return found.run
 
         def failed(error: BaseException) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 
+from .engine import Team, use_cores
+
 __all__ = ["CHUNK", "FloatVit", "Weights", "normalise", "patches", "plan_of", "split_vit"]
 
 CHUNK = 8
@@ -130,8 +132,9 @@ class FloatVit:
     def _tokens(self) -> int:
         return (self.plan.side // self.plan.patch) ** 2 + 1
 
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Return float32 [N, classes] of uint8 or float32 [N, 3, side, side]."""
+    def logits(self, images: torch.Tensor, team: Team) -> torch.Tensor:
+        """Return float32 [N, classes] of uint8 or float32 [N, 3, side, side]; the team's cores are torch's to use."""
+        use_cores(team.size)
         plan = self.plan
         windows = patches(normalise(images, plan.mean, plan.std), plan.patch).to(self.dtype)
         embedded = _linear(windows, self.first, "embed").view(len(images), self._tokens() - 1, -1)
