@@ -47,10 +47,10 @@ def quantised(plan: Plan, parts: Sequence[Weights]) -> dict[str, Array]:
     positions[0] += first["class_token"]
     tokens, hidden = positions.shape
     widths = [hidden, *(len(blocks[0][f"{name}.weight"]) for name in PRODUCTS)]
-    if any(width % kernels.PANEL for width in widths) or hidden // plan.heads % kernels.LANES or tokens < kernels.ROWS:
+    if any(width % kernels.PANEL for width in widths) or hidden // plan.heads % kernels.LANES or tokens < kernels.FEW:
         raise TypeError(
             f"int8 wants layers of a multiple of {kernels.PANEL}, heads of a multiple of {kernels.LANES} and "
-            f"{kernels.ROWS} tokens or more; these are {sorted(set(widths))}, {hidden // plan.heads} and {tokens}"
+            f"{kernels.FEW} tokens or more; these are {sorted(set(widths))}, {hidden // plan.heads} and {tokens}"
         )
     found = {"positions": positions.numpy(), **{name: value.numpy() for name, value in last.items()}}
     more = -plan.classes % kernels.LANES

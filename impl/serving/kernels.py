@@ -25,7 +25,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["FAR", "LANES", "PANEL", "ROWS", "STEP", "cut", "forward"]
+__all__ = ["FAR", "FEW", "LANES", "PANEL", "ROWS", "STEP", "cut", "forward"]
 
 LANES = 16
 VECTORS = 2
