@@ -28,14 +28,22 @@ def normal(*shape):
     return random.standard_normal(shape, dtype=np.float32)
 
 
-@pytest.fixture(scope="module")
-def model():
+def transformer(*sizes, classes=10):
+    """Whose every weight shows in its logits: what is added to a gain of 1 is of the size of what it is added to."""
     torch.manual_seed(3)
-    found = torchvision.models.VisionTransformer(64, 16, 3, 4, 128, 256, num_classes=10).eval()
-    for parameter in found.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
+    found = torchvision.models.VisionTransformer(*sizes, num_classes=classes).eval()
+    for name, parameter in found.named_parameters():
+        if parameter.ndim == 1 and name.endswith("weight"):
+            torch.nn.init.normal_(parameter, mean=1, std=0.2)
+        else:
+            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.5)
     torch.nn.init.normal_(found.encoder.pos_embedding)
     return found.requires_grad_(requires_grad=False)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return transformer(64, 16, 3, 4, 128, 256)
 
 
 def runner(model, name, mean=NONE, std=ONES, team=ALONE):
@@ -45,7 +53,7 @@ def runner(model, name, mean=NONE, std=ONES, team=ALONE):
     return partial(FloatVit(plan, parts, getattr(torch, name)).logits, team=team)
 
 
-@pytest.mark.parametrize(("name", "off"), [("float32", 1e-5), ("bfloat16", 0.03), ("int8", 0.05)])
+@pytest.mark.parametrize(("name", "off"), [("float32", 1e-5), ("bfloat16", 0.02), ("int8", 0.02)])
 @pytest.mark.parametrize("count", [1, 2, 19])
 def test_logits(name, off, count, model):
     images = torch.randint(0, 256, (count, 3, 64, 64), dtype=torch.uint8)
@@ -58,7 +66,7 @@ def test_logits(name, off, count, model):
             assert (found - expected).abs().max() <= off * expected.abs().max()
 
 
-@pytest.mark.parametrize(("name", "off"), [("float32", 1e-4), ("int8", 0.05)])
+@pytest.mark.parametrize(("name", "off"), [("float32", 1e-4), ("int8", 0.02)])
 def test_normalisation(name, off, model):
     images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.1)
@@ -117,20 +125,17 @@ def test_widths_that_the_kernel_cannot_do(side, hidden, heads):
 
 
 @pytest.mark.parametrize(
-    ("patch", "hidden", "heads", "classes"), [(14, 96, 6, 1), (28, 160, 2, 1000), (8, 64, 4, 17), (32, 64, 1, 16)]
+    ("patch", "hidden", "heads", "classes"), [(14, 96, 6, 1000), (28, 160, 2, 1), (8, 64, 4, 17), (32, 64, 1, 16)]
 )
 def test_all_kinds_of_widths(patch, hidden, heads, classes):
     """Windows that are no multiple of the kernel's step, heads of 5 vectors, tokens and classes that fill no vector."""
-    torch.manual_seed(1)
-    sizes = (112 if patch != 32 else 96, patch, 2, heads, hidden, 2 * hidden)
-    model = torchvision.models.VisionTransformer(*sizes, num_classes=classes).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    images = torch.randint(0, 256, (3, 3, sizes[0], sizes[0]), dtype=torch.uint8)
+    side = 96 if patch == 32 else 112
+    model = transformer(side, patch, 2, heads, hidden, 2 * hidden, classes=classes)
+    images = torch.randint(0, 256, (3, 3, side, side), dtype=torch.uint8)
     with torch.inference_mode():
         expected, found = model(images / 255), runner(model, "int8")(images)
     assert found.shape == (3, classes)
-    assert (found - expected).abs().max() <= 0.05 * expected.abs().max()
+    assert (found - expected).abs().max() <= 0.03 * expected.abs().max()
 
 
 def test_a_processor_without_the_instruction_finds_the_same(model):
