@@ -24,7 +24,7 @@ from torchvision.models._api import register_model
 
 from benchmarks.gate.fixtures import claim
 from benchmarks.gate.session import GATE
-from benchmarks.serving_load import Clients, overload, p99, running
+from benchmarks.serving_load import Clients, Halted, overload, p99, running
 from impl.serving import VARIANTS, ServingConfig
 from impl.serving.cache import CACHE_VARIABLE
 from impl.serving.client import as_npy, as_pickle, draw_times
@@ -62,11 +62,10 @@ CEILING = {"int8": 0.4, "bfloat16": 0.6, "float32": 1.2}
 SHARES = {"int8": 0.6, "bfloat16": 0.6, "float32": 0.5}
 PRODUCT = 1600, 1024, 4096
 SHARED = 16  # images; 64 are as fast, and take four times as long
-# 32 clients with an image each against one with 64 (0.93, 0.95, 0.94 seen), and against other servers' 32 clients
-# (mosec 0.98, 1.03, 0.96, and LitServe 0.95, 0.97, 0.90 seen: it is the forward pass that takes the time, and that is
-# the same; the aim of 1.1 is missed).
+# 32 clients with an image each against one with 64 (0.97, 0.95, 0.94 seen), and against other servers' 32 clients
+# (mosec 0.98, LitServe 1.04 seen, with 1.1 the aim: of 0.66 s the forward pass takes 0.65, and theirs is ours).
 TOGETHER = 0.8
-PEER_FLOORS = {"mosec": 0.8, "litserve": 0.75}
+PEER_FLOORS = {"mosec": 0.8, "litserve": 0.8}
 CLIENTS = 32
 
 # Seconds of overload, the p99 of what is refused in it, in seconds, and by how many bytes memory may grow.
@@ -316,10 +315,11 @@ def product(precision):
 
 
 class Crowd:
-    """32 clients with an image each."""
+    """32 clients with an image each; `turn` makes a context in which their server runs."""
 
     def __init__(self, clients, encode, rounds=1):
         self.clients, self.encode, self.rounds = clients, encode, rounds
+        self.turn = contextlib.nullcontext
         self.seconds = []
         self.prepare()
 
@@ -328,7 +328,8 @@ class Crowd:
         self.bodies = [self.encode(pictures[place : place + 1]) for place in range(len(pictures))]
 
     def __call__(self):
-        answers = self.clients.post(self.bodies)
+        with self.turn():
+            answers = self.clients.post(self.bodies)
         self.seconds += [answer.seconds for answer in answers]
         return answers
 
@@ -362,17 +363,22 @@ def as_base64(pictures):
 
 @pytest.mark.parametrize(("peer", "encode"), [("mosec", as_inference), ("litserve", as_base64)])
 def test_against_peers(peer, encode, duel, serve, clients, precision, request):  # noqa: PLR0917 - fixtures
-    """The same model in the same precision, 32 clients with an image each; `optimised` runs beside, idle."""
+    """The same model in the same precision, 32 clients with an image each; the other server is stopped meanwhile."""
     pytest.importorskip(peer)
-    ours = Crowd(clients(serve("optimised")[0], CLIENTS), as_npy)
-    with running("-m", "benchmarks.serving_peers", peer) as (url, _):
-        theirs = Crowd(clients(url, CLIENTS), encode)
+    our_url, our_process = serve("optimised")
+    with running("-m", "benchmarks.serving_peers", peer) as (url, process):
+        theirs, ours = Crowd(clients(url, CLIENTS), encode), Crowd(clients(our_url, CLIENTS), as_npy)
+        for crowd in (theirs, ours):
+            crowd.right(crowd())  # they connect, and have everything in memory
+            crowd.seconds.clear()
+        with contextlib.closing(Halted(process, our_process)) as halted:
+            theirs.turn, ours.turn = partial(halted.but_for, process), partial(halted.but_for, our_process)
 
-        def check(expected, found):
-            theirs.right(expected)
-            ours.right(found)
+            def check(expected, found):
+                theirs.right(expected)
+                ours.right(found)
 
-        duel(theirs, ours, floor=PEER_FLOORS[peer], check=check, budget=5)
+            duel(theirs, ours, floor=PEER_FLOORS[peer], check=check, budget=5)
     slow = [1e3 * p99(crowd.seconds) for crowd in (theirs, ours)]
     request.config.stash[GATE].report.notes.append(
         f"serving, {CLIENTS} clients in {precision}: p99 {slow[1]:.0f} ms, and {slow[0]:.0f} ms with {peer}"
