@@ -20,9 +20,9 @@ most, from their caches: 16 ms for one image, 1.04 s for 64. One takes 20.5 in t
 GFLOP/s although their weights come from memory, attention 1.5, the rest 1.2; decoding, HTTP and its client take another
 2.7. 64 take 1.29 to 1.33 s.
 
-Tried, and no faster (AMD EPYC (Zen 5), 2 cores, torch 2.15, 2026-11-23): oneDNN's products for a single image took 24 ms
-instead of 17.7, whether their weights were laid out for 50 rows or for a chunk's, in bfloat16 out, with huge pages or
-with OpenMP threads that spin for longer; blocks of 5 by 64 and of 6 by 64 instead of 10 by 32; weights fetched into the
+Tried, and no faster (AMD EPYC (Zen 5), 2 cores, torch 2.15, 2026-11-23): oneDNN's products of a single image took 24 ms
+instead of 17.7, whether weights were laid out for 50 rows or for a chunk's, with bfloat16 out, with huge pages or with
+OpenMP threads that spin for longer; blocks of 5 by 64 and of 6 by 64 instead of 10 by 32; weights fetched into the
 second cache only; for 32 clients, passes of at most 16 or 32 images.
 """
 
