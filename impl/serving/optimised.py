@@ -13,7 +13,7 @@ Why it is faster than `preloaded`:
 - It starts from weights that were laid out before, mapped into memory (`precision`).
 
 What it costs: int8 answers are not float32's to the last digit, and up to 3 % of top-1 answers may differ; a first
-start that compares the two; and some 1,300 lines.
+start that compares the two; and some 1,600 lines.
 
 The limit: an image takes 15.4 G multiply-adds in ViT-L/32, 30.8 GFLOP, and the two cores do 1,860 of these a second at
 most, from their caches: 16 ms for one image, 1.04 s for 64. One takes 20.5 in the model: products 17.7, at 1,700
