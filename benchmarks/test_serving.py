@@ -64,7 +64,8 @@ SHARES = {"int8": 0.6, "bfloat16": 0.6, "float32": 0.5}
 PRODUCT = 1600, 1024, 4096
 SHARED = 16  # images; 64 are as fast, and take four times as long
 # 32 clients with an image each against one with 64 (0.97, 0.95, 0.94 seen), and against other servers' 32 clients
-# (mosec 0.98, 1.03, LitServe 1.04, 1.02 seen; 1.1 is the aim: of 0.66 s the forward pass takes 0.65, and theirs is ours).
+# (mosec 0.98, 1.03 and LitServe 1.04, 1.02 seen; 1.1 is the aim: of 0.66 s the forward pass takes 0.65, and theirs is
+# ours).
 TOGETHER = 0.8
 PEER_FLOORS = {"mosec": 0.8, "litserve": 0.8}
 CLIENTS = 32
