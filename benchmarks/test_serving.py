@@ -39,9 +39,9 @@ from impl.serving.precision import AGREEMENT, drawn, prepare
 SIZES = {1: 10, 64: 1}
 
 # Ratios in one run, over HTTP. A proof takes some 17 pairs, and the baseline 6 s for a single image: so the duels are
-# of one image against the baseline, and of 4 against `preloaded`. The other ratios are of the table's medians, and
-# `preloaded` at 64 images is only said to be no slower: what it saves is a tenth of the time. With bfloat16 or float32
-# the floors are lower.
+# of one image against the baseline, and of 4 against `preloaded`. The other ratios are of the table's medians;
+# where single requests leave one below its floor, more are made of both sides. With bfloat16 or float32 the floors are
+# lower.
 #
 #   machine                      Python   date         1, baseline     4, preloaded   64, baseline   1, preloaded
 #   AMD EPYC (Zen 5), 2 cores    3.11     2026-11-23   64 (55 to 69)   8.9 (of 8)     11.2           7.0
@@ -49,11 +49,12 @@ SIZES = {1: 10, 64: 1}
 #
 # 35 for one image was too near: in one run of four a pair of 34 left it unproven.
 # The baseline's first requests take 4.4 to 4.7 s, until the allocator has memory to use again; then 1.6 s.
+MORE = 3  # requests of each side, where one leaves a ratio below its floor
 WARM = 4  # requests; the server has two threads, and each has to find memory for its model
 FLOORS = {"int8": (25, 5), "bfloat16": (15, 2), "float32": (5, 1)}
 FLOORS_IN_THE_TABLE = {
     1: {"preloaded": 2, "memoised": 2},
-    64: {"preloaded": 0.9, "memoised": 0.9, "optimised": {"int8": 7, "bfloat16": 4, "float32": 1.5}},
+    64: {"preloaded": 1.05, "memoised": 1.05, "optimised": {"int8": 7, "bfloat16": 4, "float32": 1.5}},
 }
 
 # Peak memory against `preloaded`'s, in fresh processes: loading the model, and 64 images through it.
@@ -257,20 +258,45 @@ def test_plot(request):
 
 
 @pytest.mark.parametrize("count", SIZES)
-def test_ratios(count, precision, request):
-    """Of the medians in the table: a few requests each prove little, and the floors are far below."""
+def test_ratios(count, precision, request, serve, clients):
+    """Of the medians in the table, and of more requests where these leave a ratio below its floor."""
     if ("baseline", count) not in times:
         pytest.skip("nothing was timed")
-    seconds = {variant: median(times[variant, count]) for variant in VARIANTS}
-    floors = FLOORS_IN_THE_TABLE[count]
-    ratios = {variant: seconds["baseline"] / seconds[variant] for variant in floors}
+    floors = {
+        variant: floor[precision] if isinstance(floor, dict) else floor
+        for variant, floor in FLOORS_IN_THE_TABLE[count].items()
+    }
+    seconds = {variant: list(times[variant, count]) for variant in ("baseline", *floors)}
+    ratios = {}
+    for variant, least in floors.items():
+        for _ in range(MORE):
+            if ratio(seconds, variant) < least:
+                for name in ("baseline", variant):
+                    seconds[name].append(again(name, count, serve, clients))
+        ratios[variant] = ratio(seconds, variant)
     request.config.stash[GATE].report.notes.append(
         f"serving, {count} unseen images against the baseline: "
         + ", ".join(f"{variant} {ratio:.2f} times" for variant, ratio in ratios.items())
     )
-    for variant, floor in floors.items():
-        least = floor[precision] if isinstance(floor, dict) else floor
+    for variant, least in floors.items():
         assert ratios[variant] >= least, f"{variant} is {ratios[variant]:.2f} times faster; the floor is {least}"
+
+
+def ratio(seconds, variant):
+    """Of the medians."""
+    return median(seconds["baseline"]) / median(seconds[variant])
+
+
+def again(variant, count, serve, clients):
+    """The seconds of one more request, to a server that is warm."""
+    one = clients(serve(variant)[0])
+    for _ in range(WARM if variant == "baseline" else 1):
+        post(one, variant, unseen(1)[0])
+    pictures, kinds = unseen(count)
+    side = Side(one, form(variant), pictures, kinds, count)
+    result = side()
+    assert side.right(result) >= 0.97
+    return result[1].seconds
 
 
 @pytest.mark.parametrize("variant", ["memoised", "optimised"])

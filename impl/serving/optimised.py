@@ -15,15 +15,15 @@ Why it is faster than `preloaded`:
 What it costs: int8 answers are not float32's to the last digit, and up to 3 % of top-1 answers may differ; a first
 start that compares the two; and some 1,600 lines.
 
-The limit: an image takes 15.4 G multiply-adds in ViT-L/32, 30.8 GFLOP, and the two cores do 1,860 of these a second at
-most, from their caches: 16 ms for one image, 1.04 s for 64. One takes 20.5 in the model: products 17.7, at 1,700
-GFLOP/s although their weights come from memory, attention 1.5, the rest 1.2; decoding, HTTP and its client take another
-2.7. 64 take 1.29 to 1.33 s.
+The limit: an image takes 15.4 G multiply-adds in ViT-L/32, 30.8 GFLOP, and the two cores do 1,860 GFLOP/s at most,
+from their caches: 16.6 ms for one image, 1.06 s for 64. One takes 20.5 in the model: products 17.7, at 1,700 GFLOP/s
+although their weights come from memory, attention 1.5, the rest 1.2; decoding, HTTP and its client take another 2.7.
+64 take 1.29 to 1.33 s.
 
 Tried, and no faster (AMD EPYC (Zen 5), 2 cores, torch 2.15, 2026-11-23): oneDNN's products of a single image took 24 ms
 instead of 17.7, whether weights were laid out for 50 rows or for a chunk's, with bfloat16 out, with huge pages or with
 OpenMP threads that spin for longer; blocks of 5 by 64 and of 6 by 64 instead of 10 by 32; weights fetched into the
-second cache only; for 32 clients, passes of at most 16 or 32 images.
+second cache only; for 32 clients, with oneDNN, passes of at most 16 or 32 images (1.82 and 1.80 s, and 1.87 of 64).
 """
 
 import io

@@ -142,9 +142,8 @@ def _vit(folder: Path, plan: Plan, precision: str) -> tuple[Any, int]:
     if precision == "int8":
         from . import int8  # noqa: PLC0415 - Numba takes half a second, which the others need not wait for
 
-        return int8.Int8Vit(
-            plan, {file.stem: np.load(file, mmap_mode="r") for file in folder.glob("*.npy")}
-        ), int8.CHUNK
+        arrays = {file.stem: np.load(file, mmap_mode="r") for file in folder.glob("*.npy")}
+        return int8.Int8Vit(plan, arrays), int8.CHUNK
     from safetensors.torch import load_file  # noqa: PLC0415 - where nothing is kept it is not needed
 
     parts = (load_file(file) for file in sorted(folder.glob("*.safetensors")))
