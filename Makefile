@@ -62,7 +62,7 @@ baseline: $(READY)  ## save a run into benchmarks/baselines/, to be committed
 
 calibrate: $(READY)  ## the gate's error rates and power, measured on this machine beside three noisy neighbours
 	@mkdir -p $(RESULTS)
-	$(BIN)/python -m benchmarks.gate.calibrate --output $(RESULTS)/calibration.md --json $(RESULTS)/calibration.json $(ARGS)
+	$(BIN)/python -m benchmarks.gate.calibration.calibrate --output $(RESULTS)/calibration.md --json $(RESULTS)/calibration.json $(ARGS)
 
 lock: $(READY)  ## pin anew, for every supported Python, without addresses
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.gate.memory import UnmeasurableError
-from benchmarks.gate.memory import peak_memory as weigh
-from benchmarks.gate.session import GATE
+from benchmarks.gate.measure.memory import UnmeasurableError
+from benchmarks.gate.measure.memory import peak_memory as weigh
+from benchmarks.gate.plugin.session import GATE
 from impl.evaluation import VARIANTS, UnsupportedError, load_data, load_model
 from impl.evaluation import model as network
 from impl.evaluation.data import describe_data

@@ -22,17 +22,17 @@ import torch
 import torchvision
 from torchvision.models._api import register_model
 
-from benchmarks.gate.fixtures import claim
-from benchmarks.gate.session import GATE
-from benchmarks.serving_load import Clients, Halted, overload, p99, running
+from benchmarks.gate.plugin.fixtures import claim
+from benchmarks.gate.plugin.session import GATE
+from benchmarks.load.serving import Clients, Halted, overload, p99, running
 from impl.serving import VARIANTS, ServingConfig
-from impl.serving.cache import CACHE_VARIABLE
 from impl.serving.client import as_npy, as_pickle, draw_times
-from impl.serving.inputs import Decoder
-from impl.serving.model import rebuild, source_of
-from impl.serving.pickled import FIELD, HEADER
-from impl.serving.pictures import draw_pictures
-from impl.serving.precision import AGREEMENT, drawn, prepare
+from impl.serving.http.inputs import Decoder
+from impl.serving.http.pickled import FIELD, HEADER
+from impl.serving.model.pictures import draw_pictures
+from impl.serving.model.precision import AGREEMENT, drawn, prepare
+from impl.serving.model.weights import rebuild, source_of
+from impl.shared.cache import CACHE_VARIABLE
 
 # Images of a request, and how often each is timed; the baseline's three times at most, for it takes seconds. With one
 # image nothing can be batched or shared out.
@@ -394,7 +394,7 @@ def test_against_peers(peer, encode, duel, serve, clients, precision, request): 
     """The same model in the same precision, 32 clients with an image each; the other server is stopped meanwhile."""
     pytest.importorskip(peer)
     our_url, our_process = serve("optimised")
-    with running("-m", "benchmarks.serving_peers", peer) as (url, process):
+    with running("-m", "benchmarks.peers.serving", peer) as (url, process):
         theirs, ours = Crowd(clients(url, CLIENTS), encode), Crowd(clients(our_url, CLIENTS), as_npy)
         for crowd in (theirs, ours):
             crowd.right(crowd())  # they connect, and have everything in memory

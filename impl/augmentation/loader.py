@@ -4,8 +4,8 @@ import difflib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..shared.cores import usable_cores
 from .config import Config
-from .cores import usable_cores
 from .dataset import Dataset
 from .tokenizer import Tokenizer
 

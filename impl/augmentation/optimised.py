@@ -25,8 +25,8 @@ What made it so, in nanoseconds a row on one core, and what did not:
 - Philox's words held in 64 bits instead of 32: no difference. Chunks of 2**13 to 2**17 rows: no difference.
 """
 
+from ..shared.cores import usable_cores
 from .config import Config
-from .cores import usable_cores
 from .dataset import Dataset
 
 __all__ = ["build"]

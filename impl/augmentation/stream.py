@@ -13,8 +13,8 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
+from ..shared.cores import usable_cores
 from .config import Config
-from .cores import usable_cores
 from .rows import CHUNK, Rows
 
 __all__ = ["StreamLoader", "StreamedDataset"]

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from .cache import cache_folder
+from ..shared.cache import cache_folder
 from .digits import write_digits
 
 __all__ = ["ROOT_VARIABLE", "Data", "data_root", "describe_data", "load_data"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from .cache import write_whole
+from ..shared.cache import write_whole
 from .contract import CLASSES, SIDE
 
 __all__ = ["draw_digits", "write_digits"]

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..shared.cache import cache_folder, write_whole
 from . import contract
 from . import model as network
-from .cache import cache_folder, write_whole
 from .data import data_root, load_data
 
 __all__ = ["load_model", "train"]

@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM; return the exit status."""
     options, config = parse(arguments)
     from . import VARIANTS  # noqa: PLC0415 - see above
-    from .server import Server, until_stopped  # noqa: PLC0415 - likewise
+    from .http.server import Server, until_stopped  # noqa: PLC0415 - likewise
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("waitress").setLevel(logging.ERROR)  # queues and clients that leave are daily business

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from .cache import cache_folder
+from ..shared.cache import cache_folder
 
 __all__ = ["Answer", "Connection", "as_npy", "as_pickle", "draw_times", "load_images", "post_all", "summary"]
 

@@ -13,7 +13,7 @@ import torch
 from flask import Flask
 
 from .config import ServingConfig
-from .pickled import application, unpickled
+from .http.pickled import application, unpickled
 from .preloaded import predictor
 
 __all__ = ["build"]

@@ -32,11 +32,11 @@ from typing import IO, Any
 from flask import Flask, Request, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from . import kserve
-from .answers import predictions
 from .config import ServingConfig
-from .errors import ServingError
-from .service import Service
+from .http import kserve
+from .http.answers import predictions
+from .http.errors import ServingError
+from .runtime.service import Service
 
 __all__ = ["build"]
 

@@ -11,8 +11,8 @@ import torch
 from flask import Flask
 
 from .config import ServingConfig
-from .model import builder, rebuild, source_of
-from .pickled import application, unpickled
+from .http.pickled import application, unpickled
+from .model.weights import builder, rebuild, source_of
 
 __all__ = ["build", "predictor"]
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from impl.evaluation import load_data, load_model
-from impl.evaluation.cache import CACHE_VARIABLE
 from impl.evaluation.data import DIGITS, ROOT_VARIABLE, raw_folder
 from impl.evaluation.digits import write_digits
+from impl.shared.cache import CACHE_VARIABLE
 
 
 @pytest.fixture(scope="session")

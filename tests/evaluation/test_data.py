@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from impl.evaluation import load_data, load_model
-from impl.evaluation.cache import CACHE_VARIABLE, cache_folder, write_whole
 from impl.evaluation.data import DIGITS, FILES, ROOT_VARIABLE, data_root, describe_data, raw_folder
 from impl.evaluation.digits import draw_digits
 from impl.evaluation.training import train
+from impl.shared.cache import CACHE_VARIABLE, cache_folder, write_whole
 
 
 @pytest.fixture

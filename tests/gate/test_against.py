@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from benchmarks.gate import jsonreport
+from benchmarks.gate.report import json_report
 
 INI = """
 [pytest]
@@ -100,7 +100,7 @@ def test_nothing_changed(pytester, repository):
         ]
     )
     found = json.loads((pytester.path / "gate.json").read_text())
-    schema = json.loads(Path(jsonreport.__file__).with_name("gate.schema.json").read_text())
+    schema = json.loads(Path(json_report.__file__).with_name("gate.schema.json").read_text())
     jsonschema.validate(found, schema)
     assert [row["verdict"] for row in found["revision"]["benchmarks"]] == ["same", "same"]
     with pytest.raises(jsonschema.ValidationError):
@@ -293,14 +293,14 @@ def refused(pytester, *options):
 
 
 def test_a_canary_that_is_not_seen_fails_the_run(pytester, repository, monkeypatch):
-    monkeypatch.setattr("benchmarks.gate.workloads.slowed", lambda work, _: work)
+    monkeypatch.setattr("benchmarks.gate.measure.workloads.slowed", lambda work, _: work)
     result = pytester.runpytest_inprocess("--against=HEAD", "--duel-seed=1")
     result.assert_outcomes(passed=4, failed=1, deselected=1)
     result.stdout.fnmatch_lines(["E *made 5% slower is found * after *: what this run calls `same` proves nothing*"])
 
 
 def test_a_control_that_is_flagged_fails_the_run(pytester, repository, monkeypatch):
-    monkeypatch.setattr("benchmarks.gate.judge.revision_verdict", lambda _: "slower")
+    monkeypatch.setattr("benchmarks.gate.judge.rules.revision_verdict", lambda _: "slower")
     result = pytester.runpytest_inprocess("--against=HEAD", "--duel-seed=1", "-k", "nonsense")
     result.assert_outcomes(passed=1, failed=2, deselected=3)
     result.stdout.fnmatch_lines(["E *work is slower than itself after *: no verdict of this run can be trusted*"])

@@ -16,15 +16,15 @@ import pytest
 from scipy.signal import lfilter
 from scipy.special import bdtrc
 
-from benchmarks.gate import calibrate, calibrate_cases, neighbours, rivals, trials
-from benchmarks.gate.calibrate import Workload, main, split
-from benchmarks.gate.calibrate_cases import Calibrating, CasesError, unchanged
-from benchmarks.gate.calibration import Goal, limits
-from benchmarks.gate.duel import Answer, Duel, Question
-from benchmarks.gate.evalue import log_evalue
-from benchmarks.gate.judge import revision_questions
-from benchmarks.gate.neighbours import NeighbourError, disturbed
-from benchmarks.gate.trials import ALPHA, Findings, mixed, sorting_subject
+from benchmarks.gate.calibration import calibrate, cases, neighbours, other_tools, trials
+from benchmarks.gate.calibration.calibrate import Workload, main, split
+from benchmarks.gate.calibration.cases import Calibrating, CasesError, unchanged
+from benchmarks.gate.calibration.findings import Goal, limits
+from benchmarks.gate.calibration.neighbours import NeighbourError, disturbed
+from benchmarks.gate.calibration.trials import ALPHA, Findings, mixed, sorting_subject
+from benchmarks.gate.judge.rules import revision_questions
+from benchmarks.gate.measure.duel import Answer, Duel, Question
+from benchmarks.gate.measure.evalue import log_evalue
 
 PAIRS = 300
 QUESTION = revision_questions(0.03)[0]
@@ -128,8 +128,8 @@ def started(monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(rivals, "BLOCK", 0.25)
-    monkeypatch.setattr(rivals, "WARM_UP", 0.01)
+    monkeypatch.setattr(other_tools, "BLOCK", 0.25)
+    monkeypatch.setattr(other_tools, "WARM_UP", 0.01)
 
 
 def run(tmp_path, *options, **keywords):
@@ -152,7 +152,7 @@ def test_a_tiny_run_measures_every_row(tmp_path, started, quick, capsys):
         mine = [t for t in saved["trials"] if (t["subject"], t["slowdown"], t["tolerance"]) == key]
         assert len(mine) == int(duels) > 0
     assert sum(int(row[-1]) for row in rows) == len(saved["trials"]) == 6 + 2 * (1 + 1 + 1) + 2 * 3
-    assert {said["rule"] for said in saved["others"]} | set(saved["not_installed"]) == set(rivals.RULES)
+    assert {said["rule"] for said in saved["others"]} | set(saved["not_installed"]) == set(other_tools.RULES)
     assert not re.search(r"\bnan\b", text)
     assert "not measured |" not in text
     assert "--seed 1" in capsys.readouterr().out
@@ -221,7 +221,7 @@ def test_every_kind_of_neighbour_disturbs_and_ends_by_itself(started):
 def test_neighbours_end_with_whoever_started_them():
     code = """if True:
         import os
-        from benchmarks.gate import neighbours
+        from benchmarks.gate.calibration import neighbours
         block = neighbours.disturbed(3, 600, 1)
         block.__enter__()
         import psutil
@@ -271,9 +271,9 @@ def samples(call, factor=1.0):
 @pytest.mark.parametrize(
     ("rule", "module", "passes", "flagged"),
     [
-        (rivals.pytest_benchmark_rule, "pytest_benchmark", 1.04, 1.06),
-        (rivals.pyperf_rule, "pyperf", 0.9, 1.02),
-        (rivals.asv_rule, "asv", 1.08, 1.15),
+        (other_tools.pytest_benchmark_rule, "pytest_benchmark", 1.04, 1.06),
+        (other_tools.pyperf_rule, "pyperf", 0.9, 1.02),
+        (other_tools.asv_rule, "asv", 1.08, 1.15),
     ],
 )
 def test_the_others_rules_say_what_the_tools_say(rule, module, passes, flagged):
@@ -283,33 +283,33 @@ def test_the_others_rules_say_what_the_tools_say(rule, module, passes, flagged):
 
 
 def test_samples_are_cut_as_the_tools_cut_them():
-    assert rivals.grouped([0.004] * 100, 0.01, 10) == ([pytest.approx(0.004)] * 10, 3)
-    assert rivals.grouped([0.5] * 3, 0.1, 20) == ([0.5] * 3, 1)
-    assert len(rivals.first_second([0.01] * 500)) == pytest.approx(100, abs=1)
-    assert rivals.first_second([2.0] * 20) == [2.0] * 5
+    assert other_tools.grouped([0.004] * 100, 0.01, 10) == ([pytest.approx(0.004)] * 10, 3)
+    assert other_tools.grouped([0.5] * 3, 0.1, 20) == ([0.5] * 3, 1)
+    assert len(other_tools.first_second([0.01] * 500)) == pytest.approx(100, abs=1)
+    assert other_tools.first_second([2.0] * 20) == [2.0] * 5
 
 
 def test_a_tool_that_is_missing_is_said_to_be(tmp_path, quick, monkeypatch):
     def missing(*_):
         raise ImportError
 
-    monkeypatch.setitem(rivals.RULES, "pyperf, `compare_to`", missing)
+    monkeypatch.setitem(other_tools.RULES, "pyperf, `compare_to`", missing)
     run(tmp_path, "--no-cases", "--rivals=1")
     assert "- pyperf, `compare_to`: not installed, not measured" in (tmp_path / "new" / "c.md").read_text()
 
 
 CONFTEST = """
 from types import SimpleNamespace
-from benchmarks.gate.duel import fight
-from benchmarks.gate.session import GATE
+from benchmarks.gate.measure.duel import fight
+from benchmarks.gate.plugin.session import GATE
 
 def pytest_configure(config):
     config.stash[GATE] = SimpleNamespace({attributes})
 """
 CASE = """
-from benchmarks.gate.judge import revision_questions
-from benchmarks.gate.session import GATE
-from benchmarks.gate.workloads import sorting
+from benchmarks.gate.judge.rules import revision_questions
+from benchmarks.gate.plugin.session import GATE
+from benchmarks.gate.measure.workloads import sorting
 
 def check(reference, candidate):
     assert reference == candidate
@@ -341,7 +341,7 @@ def toy(pytester):
 
 
 def test_a_cases_own_benchmark_is_calibrated(toy, monkeypatch):
-    monkeypatch.setattr(calibrate_cases, "RIVALS", 0)
+    monkeypatch.setattr(cases, "RIVALS", 0)
     findings, result = toy()
     result.assert_outcomes(passed=2)
     assert findings.subjects == ["toy"]  # and not the control

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from benchmarks.gate import duel
-from benchmarks.gate.duel import Duel, Question, fight
-from benchmarks.gate.evalue import straight_wins
+from benchmarks.gate.measure import duel
+from benchmarks.gate.measure.duel import Duel, Question, fight
+from benchmarks.gate.measure.evalue import straight_wins
 
 ALPHA = 0.001
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.gate.evalue import log_evalue, median_interval, straight_wins, told_bounds, wins_needed
+from benchmarks.gate.measure.evalue import log_evalue, median_interval, straight_wins, told_bounds, wins_needed
 
 
 def exact(wins, pairs):

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from benchmarks.gate.duel import Answer, Duel
-from benchmarks.gate.judge import Judged, duration, number, questions
+from benchmarks.gate.judge.rules import Judged, duration, number, questions
+from benchmarks.gate.measure.duel import Answer, Duel
 
 
 def found(ratio=12.3, **verdicts):

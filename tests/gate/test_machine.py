@@ -1,6 +1,6 @@
 """Like machines and unlike ones."""
 
-from benchmarks.gate import machine
+from benchmarks.gate.measure import machine
 
 X86 = "processor\t: 0\nmodel name\t: Some Processor 9000\nflags\t\t: fpu avx2 avx512f amx_int8\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd asimddp sve\nCPU part\t: 0xd40\n"

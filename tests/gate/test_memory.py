@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.gate import memory
-from benchmarks.gate.memory import PeakMemoryError, peak_memory
+from benchmarks.gate.measure import memory
+from benchmarks.gate.measure.memory import PeakMemoryError, peak_memory
 
 pytestmark = pytest.mark.skipif(platform.system() == "Darwin", reason="macOS does not tell a process's peak memory")
 

@@ -381,6 +381,6 @@ def test_a_peak_is_measured_once(pytester, suite):
 
 
 def test_a_system_that_cannot_tell_skips(pytester, suite, monkeypatch):
-    monkeypatch.setattr("benchmarks.gate.memory.platform.system", lambda: "Plan9")
+    monkeypatch.setattr("benchmarks.gate.measure.memory.platform.system", lambda: "Plan9")
     suite(more=MEMORY.format(limit=0.5))
     run(pytester, "-k", "memory", "-rs", skipped=1).stdout.fnmatch_lines(["*Plan9 does not tell*"])

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from benchmarks.gate.duel import Question, fight
-from benchmarks.gate.judge import Judged, Memory
-from benchmarks.gate.report import Report
+from benchmarks.gate.judge.rules import Judged, Memory
+from benchmarks.gate.measure.duel import Question, fight
+from benchmarks.gate.report.tables import Report
 
 MIB = 1024 * 1024
 

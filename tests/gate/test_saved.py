@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from benchmarks.gate import machine
-from benchmarks.gate.duel import Question, fight
-from benchmarks.gate.saved import SavedRunError, newest, read
+from benchmarks.gate.compare.saved import SavedRunError, newest, read
+from benchmarks.gate.measure import machine
+from benchmarks.gate.measure.duel import Question, fight
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from benchmarks.gate import timing
+from benchmarks.gate.measure import timing
 
 
 def busy(seconds):

@@ -11,9 +11,9 @@ import torchvision
 from torchvision.models._api import register_model
 
 from impl.serving import VARIANTS, ServingConfig
-from impl.serving.cache import CACHE_VARIABLE
-from impl.serving.pictures import draw_pictures
-from impl.serving.server import Server
+from impl.serving.http.server import Server
+from impl.serving.model.pictures import draw_pictures
+from impl.shared.cache import CACHE_VARIABLE
 
 TINY = "serving_tests_tiny_vit"
 if TINY not in torchvision.models.list_models():

@@ -12,12 +12,11 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-from benchmarks.serving_load import Clients, Outcome, overload, p99, running
+from benchmarks.load.serving import Clients, Outcome, overload, p99, running
 from impl.serving import ServingConfig
 from impl.serving.client import as_npy
-from impl.serving.pictures import draw_pictures
-
-from .test_inputs import spoiled
+from impl.serving.model.pictures import draw_pictures
+from tests.serving.test_inputs import spoiled
 
 CLIENTS = 32
 COMPARED = 10 * CLIENTS  # images, before and after

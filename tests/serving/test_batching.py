@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
-from impl.serving.batching import Batcher, Job
-from impl.serving.errors import ServingError
+from impl.serving.http.errors import ServingError
+from impl.serving.runtime.batching import Batcher, Job
 
 
 class Gate:

@@ -6,9 +6,8 @@ import torch
 from torchvision.transforms.v2.functional import resize
 
 from impl.serving import VARIANTS, ServingConfig, client
-from impl.serving.pickled import unpickled
-
-from .conftest import TINY
+from impl.serving.http.pickled import unpickled
+from tests.serving.conftest import TINY
 
 
 def test_fake_data_takes_the_place_of_what_is_not_there(tmp_path):

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import pytest
 import torch
 
-from impl.serving import VARIANTS, ServingConfig, service
+from impl.serving import VARIANTS, ServingConfig
 from impl.serving.client import Connection, as_npy
-from impl.serving.pictures import draw_pictures
-
-from .conftest import kinds_of, npy, pictures
-from .test_inputs import spoiled
+from impl.serving.model.pictures import draw_pictures
+from impl.serving.runtime import service
+from tests.serving.conftest import kinds_of, npy, pictures
+from tests.serving.test_inputs import spoiled
 
 
 def address(url):

@@ -19,9 +19,8 @@ from PIL import Image
 from torchvision.transforms.v2.functional import pil_to_tensor, resize
 
 from impl.serving import VARIANTS, ServingConfig
-from impl.serving.inputs import Decoder
-
-from .conftest import TINY, kinds_of, npy, pictures
+from impl.serving.http.inputs import Decoder
+from tests.serving.conftest import TINY, kinds_of, npy, pictures
 
 DECODER = Decoder(64, 64, 10**6)
 FEW = pictures(3)

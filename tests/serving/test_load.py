@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from benchmarks.serving_load import Halted
+from benchmarks.load.serving import Halted
 
 BUSY = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'], check=True)"
 

@@ -9,13 +9,12 @@ import torch
 from impl.serving import VARIANTS, ServingConfig
 from impl.serving.client import as_npy, as_pickle
 from impl.serving.config import is_loopback
-from impl.serving.model import build, rebuild, source_of, state_of
-from impl.serving.pickled import HEADER
-from impl.serving.pictures import draw_pictures
-from impl.serving.precision import drawn, prepare
-from impl.serving.remembered import Remembered
-
-from .conftest import TINY, kinds_of
+from impl.serving.http.pickled import HEADER
+from impl.serving.model.pictures import draw_pictures
+from impl.serving.model.precision import drawn, prepare
+from impl.serving.model.weights import build, rebuild, source_of, state_of
+from impl.serving.runtime.answer_cache import Remembered
+from tests.serving.conftest import TINY, kinds_of
 
 CONFIG = ServingConfig(model=TINY)
 
@@ -24,7 +23,7 @@ def test_seeded_weights_are_made_once(monkeypatch):
     before = torch.get_rng_state()
     first, source = build(CONFIG)
     assert (torch.get_rng_state() == before).all()
-    monkeypatch.setattr("impl.serving.model._seeded", lambda *_: pytest.fail("they were made again"))
+    monkeypatch.setattr("impl.serving.model.weights._seeded", lambda *_: pytest.fail("they were made again"))
     again = rebuild(TINY, source)
     assert all((value == again.state_dict()[name]).all() for name, value in first.state_dict().items())
     pictures, kinds = draw_pictures(40, 3)

@@ -12,12 +12,13 @@ import pytest
 import torch
 import torchvision
 
-from impl.serving import ServingConfig, kernels, precision
-from impl.serving.engine import Engine, Team
-from impl.serving.int8 import Int8Vit, quantised
-from impl.serving.vit import FloatVit, plan_of, split_vit
-
-from .conftest import TINY
+from impl.serving import ServingConfig
+from impl.serving.model import kernel as kernels
+from impl.serving.model import precision
+from impl.serving.model.cores import Engine, Team
+from impl.serving.model.int8 import Int8Vit, quantised
+from impl.serving.model.vit import FloatVit, plan_of, split_vit
+from tests.serving.conftest import TINY
 
 NONE, ONES = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 ALONE = Team()
@@ -144,7 +145,7 @@ def test_a_processor_without_the_instruction_finds_the_same(model):
     plan, images = plan_of(model, NONE, ONES), torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     expected = runner(model, "int8")(images)
     script = (
-        "import sys, torch; from impl.serving.engine import Team; from impl.serving.int8 import Int8Vit; "
+        "import sys, torch; from impl.serving.model.cores import Team; from impl.serving.model.int8 import Int8Vit; "
         "plan, arrays, images = torch.load(sys.argv[1], weights_only=False); "
         "torch.save(Int8Vit(plan, arrays).logits(images, Team()), sys.argv[1])"
     )
@@ -214,7 +215,9 @@ def test_one_that_does_not_agree_is_not_used(monkeypatch, caplog, small_cache):
     monkeypatch.setattr(precision, "available", lambda: ["int8", "bfloat16", "float32"])
     for path in small_cache.glob(f"serving/{TINY}*/*-agreement.json"):
         path.unlink()
-    monkeypatch.setattr("impl.serving.int8.Int8Vit.logits", lambda _self, images, _team: torch.zeros(len(images), 10))
+    monkeypatch.setattr(
+        "impl.serving.model.int8.Int8Vit.logits", lambda _self, images, _team: torch.zeros(len(images), 10)
+    )
     found = precision.prepare(ServingConfig(model=TINY))
     assert found.precision == "bfloat16"
     assert found.agreement >= 0.99

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from benchmarks import test_serving as case
-from benchmarks.serving_load import Outcome
-from impl.serving import VARIANTS, batching
+from benchmarks.load.serving import Outcome
+from impl.serving import VARIANTS
 from impl.serving.client import Answer, as_npy
-from impl.serving.inputs import Decoder
-
-from . import soak, test_http, test_inputs
-from .conftest import TINY, npy, pictures
+from impl.serving.http.inputs import Decoder
+from impl.serving.runtime import batching
+from tests.serving import soak, test_http, test_inputs
+from tests.serving.conftest import TINY, npy, pictures
 
 
 def answer(kinds, status=200, cached=False, success=True):

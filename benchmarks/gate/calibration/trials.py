@@ -1,0 +1,147 @@
+"""Duels whose right answer is known: with nothing, and with a known slowdown, between the sides."""
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ..judge.rules import revision_questions, revision_verdict
+from ..measure.duel import Check, fight
+from ..measure.timing import Work
+from ..measure.workloads import slowed, sorting
+from .other_tools import Rule, block
+
+ALPHA = 0.001 / 20  # per duel: the default of a run, in a suite of 20 benchmarks
+TOLERANCE = 0.03  # the default
+SLOWDOWNS = (0.01, 0.02, 0.03, 0.05, 0.10)
+TIGHT = (0.02, 0.02)  # slowdown and tolerance of the one row with another tolerance
+HALVED = (0.01, 0.02, 0.10)  # slowdowns that no target is about, at the default tolerance
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is duelled: `build` returns reference and candidate, which do the same, anew for every trial."""
+
+    name: str
+    build: Callable[[], tuple[Work, Work]]
+    check: Check | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial of a subject: a duel, or with `rivals` the blocks of samples that the other tools' rules get."""
+
+    subject: Subject
+    slowdown: float = 0.0
+    tolerance: float = TOLERANCE
+    rivals: bool = False
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one duel found; the ratio is time(reference) / time(candidate), `call` the reference's median seconds."""
+
+    subject: str
+    slowdown: float
+    tolerance: float
+    verdict: str
+    pairs: int
+    seconds: float
+    ratio: float
+    call: float
+
+
+@dataclass(frozen=True)
+class Said:
+    """What another tool's rule said of one slowdown; the ratio is time(candidate) / time(reference), theirs."""
+
+    rule: str
+    subject: str
+    slowdown: float
+    flagged: bool
+    ratio: float
+
+
+@dataclass
+class Findings:
+    """All trials, and how long they took altogether, in seconds."""
+
+    trials: list[Trial] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def of(self, subject: str, slowdown: float, tolerance: float = TOLERANCE) -> list[Trial]:
+        """Return the trials of one row."""
+        key = (subject, slowdown, tolerance)
+        return [trial for trial in self.trials if (trial.subject, trial.slowdown, trial.tolerance) == key]
+
+    @property
+    def subjects(self) -> list[str]:
+        """Return the names of the subjects, the fastest first."""
+        calls = {trial.subject: trial.call for trial in self.trials}
+        return sorted(calls, key=lambda name: calls[name])
+
+
+def sorting_subject(name: str, lists: int) -> Subject:
+    """Return the sorting of that many lists; both sides are built separately, as two loads of one revision are."""
+    return Subject(name, lambda: (sorting(lists), sorting(lists)))
+
+
+def jobs_of(subject: Subject, same: int, trials: int, rivals: int) -> list[list[Job]]:
+    """Return the jobs in rows: `same` duels of unchanged code, `trials` of each slowdown (see HALVED)."""
+    rows = [[Job(subject)] * same, [Job(subject, *TIGHT)] * trials, [Job(subject, rivals=True)] * rivals]
+    counts = {slowdown: math.ceil(trials / 2) if slowdown in HALVED else trials for slowdown in SLOWDOWNS}
+    return rows + [[Job(subject, slowdown)] * count for slowdown, count in counts.items()]
+
+
+def mixed(rows: Iterable[list[Job]], seed: int) -> list[Job]:
+    """Return the jobs of all rows so that each row is spread evenly over the time: all see the same noise."""
+    coin = random.Random(seed)
+    placed = [((i + coin.random()) / len(row), job) for row in rows for i, job in enumerate(row)]
+    return [job for _, job in sorted(placed, key=lambda place: place[0])]
+
+
+def measure(
+    jobs: Iterable[Job],
+    findings: Findings,
+    rules: dict[str, Rule | None],
+    *,
+    budget: float,
+    seed: int,
+    limit: float = math.inf,
+) -> None:
+    """Do the jobs one after the other, as long as they took less than `limit` seconds, and add to the findings."""
+    start, coin = time.monotonic(), random.Random(seed)
+    for job in jobs:
+        if time.monotonic() - start >= limit:
+            break
+        if job.rivals:
+            findings.said += _sampled(job.subject, rules, coin)
+        else:
+            findings.trials.append(_duelled(job, budget, coin.getrandbits(32)))
+    findings.seconds += time.monotonic() - start
+
+
+def _duelled(job: Job, budget: float, seed: int) -> Trial:
+    reference, candidate = job.subject.build()
+    if seed % 2:
+        reference, candidate = candidate, reference
+    if job.slowdown:
+        candidate = slowed(candidate, job.slowdown)
+    questions = revision_questions(job.tolerance)
+    name, check = job.subject.name, job.subject.check
+    found = fight(name, reference, candidate, questions, alpha=ALPHA, budget=budget, seed=seed, check=check)
+    verdict = revision_verdict(found) or "inconclusive"
+    return Trial(name, job.slowdown, job.tolerance, verdict, found.pairs, found.seconds, found.ratio, found.reference)
+
+
+def _sampled(subject: Subject, rules: dict[str, Rule | None], coin: random.Random) -> Iterator[Said]:
+    """Take the reference's block, then one of each slowdown in an order of chance, and ask every rule about each."""
+    reference, candidate = subject.build()
+    before = block(reference)
+    for slowdown in coin.sample((0.0, *SLOWDOWNS), len(SLOWDOWNS) + 1):
+        after = block(slowed(candidate, slowdown) if slowdown else candidate)
+        for name, rule in rules.items():
+            if rule:
+                yield Said(name, subject.name, slowdown, *rule(before, after))

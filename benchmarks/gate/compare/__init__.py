@@ -1,0 +1,1 @@
+"""What a run is compared with: another revision, saved runs."""

@@ -1,0 +1,139 @@
+"""Another revision's packages, loaded beside the working tree's under another name."""
+
+import importlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from .listing import VARIABLE
+
+
+class RevisionError(Exception):
+    """A revision that is asked for and cannot be used; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit of the repository that `root` is in.
+
+    Attributes:
+        root: the folder that packages are looked for in, at the commit as here.
+        name: what the user called it.
+        commit: the commit's hash.
+        folder: where its packages are unpacked; nothing else is in there.
+    """
+
+    root: Path
+    name: str
+    commit: str
+    folder: Path
+
+    @classmethod
+    def open(cls, root: Path, name: str) -> "Revision":
+        """Find the commit that `name` means, in anything git understands.
+
+        Raises:
+            RevisionError: where git does not know it, `root` is in no repository, or there is no git.
+        """
+        commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        if commit is None:
+            raise RevisionError(
+                f"git knows no revision {name!r} in {root}. In a shallow clone (CI: fetch-depth: 0) it may be missing"
+            )
+        return cls(root, name, commit.decode().strip(), Path(tempfile.mkdtemp(prefix="revision-")))
+
+    def load(self, module: str) -> ModuleType | None:
+        """Import `module` (`impl.counter`, say) as it is at the revision, or return None where it is not there.
+
+        Its top-level package is unpacked at the first use and imported as `impl_at_<commit>`: so everything within that
+        package must be imported relatively.
+
+        Raises:
+            RevisionError: where git cannot unpack it. Whatever importing raises comes through as it is.
+        """
+        package, _, rest = module.partition(".")
+        alias = f"{package}_at_{self.commit[:12]}"
+        if not (self.folder / alias).exists() and not self._unpack(package, alias):
+            return None
+        place = self.folder.joinpath(alias, *rest.split("."))
+        if not (place.is_dir() or place.with_suffix(".py").exists()):
+            return None
+        if str(self.folder) not in sys.path:
+            sys.path.append(str(self.folder))  # and not only a finder: processes that are started get the path
+        return importlib.import_module(".".join(filter(None, (alias, rest))))
+
+    def _unpack(self, package: str, alias: str) -> bool:
+        if not _git(self.root, "ls-tree", "--name-only", self.commit, f"./{package}"):
+            return False
+        self._extract(self.folder, package)
+        (self.folder / package).rename(self.folder / alias)
+        return True
+
+    def benchmarks(self, paths: list[str]) -> set[str]:
+        """Return the ids of the tests that measure at the revision, in those of `paths` (below `root`) that are there.
+
+        Raises:
+            RevisionError: where they cannot be collected.
+        """
+        tree = self.folder / "tree"
+        if not tree.exists():
+            self._extract(tree)
+        there = [path for path in paths if (tree / path).exists()]
+        if not there:
+            return set()
+        listing, names = self.folder / "gate_listing.py", self.folder / "names.txt"
+        shutil.copy(Path(__file__).with_name("listing.py"), listing)
+        options = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", listing.stem]
+        path = os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, VARIABLE: str(names), "PYTHONPATH": path}
+        done = subprocess.run(  # noqa: S603 - this interpreter, and arguments that no shell sees
+            [sys.executable, "-m", "pytest", *options, *there],
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+            raise RevisionError(
+                f"the benchmarks at {self} cannot be listed, so nobody knows whether one is missing here:\n{said}"
+            )
+        return set(names.read_text(encoding="utf-8").split("\n")) - {""}
+
+    def _extract(self, target: Path, *only: str) -> None:
+        archive = _git(self.root, "archive", "--format=tar", self.commit, *only)
+        if archive is None:
+            raise RevisionError(f"git cannot unpack {self}")
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            files.extractall(target, filter="data")
+
+    def close(self) -> None:
+        """Remove what was unpacked."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __str__(self) -> str:
+        short = self.commit[:12]
+        return short if self.name in {self.commit, short} else f"{self.name} ({short})"
+
+
+def _git(root: Path, *arguments: str) -> bytes | None:
+    """Return what git prints, or None where it fails.
+
+    Raises:
+        RevisionError: where there is no git.
+    """
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)  # noqa: S603, S607 - the user's own git
+    except FileNotFoundError:
+        raise RevisionError("revisions are read by git, and there is none on this machine's path") from None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,26 @@
+"""How a long duel shows that it lives, on a terminal."""
+
+import pytest
+
+from ..measure.duel import Progress
+
+EVERY = 0.5  # seconds
+
+
+def shown(config: pytest.Config, name: str) -> Progress | None:
+    """Return what shows a duel's pairs and seconds in the terminal's last line; None where there is no terminal."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None or not reporter.isatty:
+        return None
+    capture = config.pluginmanager.getplugin("capturemanager")
+    last = 0.0
+
+    def progress(pairs: int, seconds: float) -> None:
+        nonlocal last
+        if seconds < last + EVERY:
+            return
+        last = seconds
+        with capture.global_and_fixture_disabled():
+            reporter.rewrite(f"{name}: {pairs} pairs in {seconds:.0f} s", erase=True)
+
+    return progress

@@ -1,0 +1,1 @@
+"""Clients, and the load that they put on a server."""

@@ -1,0 +1,1 @@
+"""Other people's solutions, measured in the same run."""

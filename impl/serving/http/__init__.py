@@ -1,0 +1,1 @@
+"""HTTP: routes, KServe v2, inputs, answers, errors, the server."""

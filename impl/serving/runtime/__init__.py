@@ -1,0 +1,1 @@
+"""Between HTTP and the model: readiness, deadlines, batching, the answer cache, metrics."""
