@@ -97,18 +97,26 @@ class Variant(Generic[Arguments, Result]):
         Raises:
             UnsupportedError: This machine cannot run it.
         """
+        self.require()
+        return self.build(*args, **kwargs)
+
+    def require(self) -> None:
+        """Check that this machine can run the variant: for those who use another attribute than the call.
+
+        Raises:
+            UnsupportedError: It cannot; the message is the reason.
+        """
         if reason := self.unsupported():
             raise UnsupportedError(reason)
-        return self.build(*args, **kwargs)
 
 
 def best_of(variants: Mapping[str, Variant[..., Any]]) -> str:
-    """Return the name of the best version that this machine can run.
+    """Return the name of the best version that this machine can run: of several, the last.
 
     Raises:
         LookupError: No variant is marked as the best, or this machine can run none of those.
     """
-    found = [name for name, variant in variants.items() if variant.best and variant.unsupported() is None]
-    if found:
-        return found[-1]
+    best = [name for name, variant in variants.items() if variant.best and variant.unsupported() is None]
+    if best:
+        return best[-1]
     raise LookupError(f"none of {', '.join(variants)} is marked as the best and can run here")

@@ -3,22 +3,24 @@
 From one text, make N misspelled copies with random labels, turn each into a fixed-length row of character ids, and
 serve them to a training loop as an endless loader.
 
-Importing this package imports neither torch nor Numba: the workers of the pool variants import it too, and would each
-wait for them.
+Importing this package imports neither torch nor Numba: each worker process of the pool variants imports it too, and
+would wait for both.
 """
 
+from ..variant import SAME_BYTES, SAME_DISTRIBUTION, Variant
 from . import baseline, exact, multiprocessing_pool, numpy_vectorised, optimised, process_pool
 from .config import Config
+from .dataset import Dataset
 from .loader import create_dataloader
 from .tokenizer import Tokenizer
 
 __all__ = ["VARIANTS", "Config", "Tokenizer", "create_dataloader"]
 
-VARIANTS = {
-    "baseline": baseline.build,
-    "process_pool": process_pool.build,
-    "multiprocessing_pool": multiprocessing_pool.build,
-    "numpy_vectorised": numpy_vectorised.build,
-    "exact": exact.build,
-    "optimised": optimised.build,
+VARIANTS: dict[str, Variant[..., Dataset]] = {
+    "baseline": Variant(baseline.build, SAME_BYTES),
+    "process_pool": Variant(process_pool.build, SAME_DISTRIBUTION),
+    "multiprocessing_pool": Variant(multiprocessing_pool.build, SAME_DISTRIBUTION),
+    "numpy_vectorised": Variant(numpy_vectorised.build, SAME_DISTRIBUTION),
+    "exact": Variant(exact.build, SAME_BYTES),
+    "optimised": Variant(optimised.build, SAME_DISTRIBUTION, best=True, loader=optimised.stream),
 }

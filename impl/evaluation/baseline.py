@@ -1,6 +1,6 @@
-"""One image at a time, as the obvious loop does it: to float, through the model, argmax, compare.
+"""One image at a time, as the obvious loop does it: convert to float, run the model, argmax, compare.
 
-Every other variant is checked against this one.
+The tests check every other variant against this one.
 """
 
 import torch
@@ -13,7 +13,7 @@ __all__ = ["build"]
 
 
 def build(model: nn.Module, device: str | torch.device = "cpu") -> Evaluator:
-    """Return an evaluator of `model` on `device`, which is where the model is moved."""
+    """Return an evaluator of `model` on `device`; the model is moved there."""
     model = model.to(device)
 
     def evaluate(images: Images, labels: Labels) -> Evaluation:

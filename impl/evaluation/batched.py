@@ -1,6 +1,6 @@
-"""A TensorDataset and a DataLoader with batches of 64: what people do first.
+"""A TensorDataset and a DataLoader with batches of 64: the usual first attempt.
 
-Faster than one image at a time because a call costs the same for 64 images as for one.
+Faster than one image at a time because the overhead of a call is the same for 64 images as for one.
 """
 
 import torch
@@ -16,7 +16,7 @@ BATCH = 64
 
 
 def build(model: nn.Module, device: str | torch.device = "cpu") -> Evaluator:
-    """Return an evaluator of `model` on `device`, which is where the model is moved."""
+    """Return an evaluator of `model` on `device`; the model is moved there."""
     model = model.to(device)
 
     def evaluate(images: Images, labels: Labels) -> Evaluation:

@@ -1,4 +1,4 @@
-"""What every variant takes and returns, and the checks at the door."""
+"""What every variant takes and returns, and the checks of its input."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,6 @@ __all__ = [
     "Evaluator",
     "Images",
     "Labels",
-    "UnsupportedError",
     "checked",
     "evaluating",
     "only_cpu",
@@ -30,17 +29,13 @@ Images: TypeAlias = torch.Tensor | np.ndarray[Any, Any]
 Labels: TypeAlias = torch.Tensor | np.ndarray[Any, Any]
 
 
-class UnsupportedError(RuntimeError):
-    """This machine cannot run a variant; the message says what it lacks."""
-
-
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluator found.
+    """The result of an evaluator.
 
     Attributes:
         predictions: int64 [N], the class of each image.
-        correct: How many are the label.
+        correct: How many predictions equal the label.
         total: N.
         accuracy: correct / total.
     """
@@ -57,11 +52,11 @@ Evaluator: TypeAlias = Callable[[Images, Labels], Evaluation]
 def checked(images: Images, labels: Labels) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the images, uint8 [N, 28, 28], and the labels, int64 [N], as contiguous tensors that share their memory.
 
-    Both may be NumPy arrays or tensors. What is on another device or not contiguous is copied.
+    Both may be NumPy arrays or tensors. Data on another device, or not contiguous, is copied.
 
     Raises:
-        TypeError: Either is neither an array nor a tensor, or has another dtype.
-        ValueError: The shape is another, N is 0, the lengths differ, or a label is not in 0 .. 9.
+        TypeError: Either is neither an array nor a tensor, or has the wrong dtype.
+        ValueError: A shape is wrong, N is 0, the lengths differ, or a label is not in 0 .. 9.
     """
     pixels = _tensor("images", images, torch.uint8)
     classes = _tensor("labels", labels, torch.int64)
@@ -72,7 +67,7 @@ def checked(images: Images, labels: Labels) -> tuple[torch.Tensor, torch.Tensor]
     if len(pixels) == 0:
         raise ValueError("there are no images: the accuracy of nothing is not defined")
     if len(pixels) != len(classes):
-        raise ValueError(f"there are {len(pixels):,} images and {len(classes):,} labels: one label an image is needed")
+        raise ValueError(f"there are {len(pixels):,} images and {len(classes):,} labels: one label per image is needed")
     least, greatest = (int(value) for value in torch.aminmax(classes))
     if least < 0 or greatest >= CLASSES:
         outside = torch.nonzero((classes < 0) | (classes >= CLASSES))[0, 0]
@@ -86,7 +81,7 @@ def _tensor(name: str, values: Images | Labels, dtype: torch.dtype) -> torch.Ten
         if values.dtype != np.dtype(kind):
             raise TypeError(f"{name} must be {kind}, not {values.dtype}")
         if not values.flags.writeable or any(stride < 0 for stride in values.strides):
-            values = values.copy()  # torch.from_numpy warns of the first and refuses the second
+            values = values.copy()  # torch.from_numpy warns about read-only memory and refuses negative strides
         values = torch.from_numpy(values)
     if not isinstance(values, torch.Tensor):
         raise TypeError(f"{name} must be a NumPy array or a tensor, not {type(values).__name__}")
@@ -96,24 +91,24 @@ def _tensor(name: str, values: Images | Labels, dtype: torch.dtype) -> torch.Ten
 
 
 def only_cpu(device: str | torch.device) -> None:
-    """Refuse a device for which a variant was not written.
+    """Reject any device but the CPU, for a variant that is written for the CPU.
 
     Raises:
         ValueError: `device` is not the CPU.
     """
     if torch.device(device).type != "cpu":
-        raise ValueError(f"this variant is for the CPU; on {device} use 'batched' or 'compiled'")
+        raise ValueError(f"this variant is for the CPU; for {device} use a variant that torch runs, such as 'batched'")
 
 
 def score(predictions: torch.Tensor, labels: torch.Tensor) -> Evaluation:
-    """Count the predictions, int64 [N], that are the labels, int64 [N]."""
+    """Compare the predictions, int64 [N], with the labels, int64 [N], and return the result."""
     correct, total = int((predictions == labels).sum()), len(labels)
     return Evaluation(predictions, correct, total, correct / total)
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode within the block; afterwards each of its modules has the mode it had."""
+    """Put a model into evaluation mode within the block, and restore each module's own mode afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

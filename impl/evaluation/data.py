@@ -1,4 +1,4 @@
-"""The images: MNIST where its files are, and otherwise the digit set of `digits`, both by torchvision's MNIST loader.
+"""The images: MNIST where its files exist, otherwise the digit set of `digits`; torchvision's loader reads either.
 
 `python -m impl.evaluation.data` downloads MNIST into the cache folder; nothing else here uses the network.
 """
@@ -21,7 +21,7 @@ Data: TypeAlias = tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, t
 
 DIGITS_SEED = 7
 DIGITS_TRAIN, DIGITS_TEST = 20_000, 10_000
-# The name changes when the digits do.
+# Change the last number with the code that draws the digits.
 DIGITS = f"digits-{DIGITS_SEED}-1"
 
 FILES = {
@@ -39,13 +39,13 @@ def load_data(root: str | Path | None = None) -> Data:
         root: The folder that holds MNIST/raw/*-ubyte. Default: `data_root()`.
 
     Raises:
-        FileNotFoundError: `root` was given, or $MNIST_ROOT is set, and a file is not there.
-        ValueError: A file is damaged; the message names it and says what to do.
+        FileNotFoundError: `root` was given, or $MNIST_ROOT is set, and a file does not exist.
+        ValueError: A file is damaged; the message names it and the remedy.
     """
     root = data_root() if root is None else Path(root)
     for name, dimensions in FILES.items():
         _check_idx(raw_folder(root) / name, dimensions)
-    from torchvision.datasets import MNIST  # noqa: PLC0415 - takes 3 s, which who brings their own images need not wait for
+    from torchvision.datasets import MNIST  # noqa: PLC0415 - the import takes 3 s and is needed only here
 
     train, test = (MNIST(str(root), train=part) for part in (True, False))
     return (train.data, train.targets), (test.data, test.targets)
@@ -54,7 +54,7 @@ def load_data(root: str | Path | None = None) -> Data:
 def data_root() -> Path:
     """Return the folder with the data: $MNIST_ROOT, a download of MNIST in the cache folder, or the digit set.
 
-    The digit set is made where it is not there yet, which takes some seconds.
+    The first call draws the digit set, which takes some seconds.
     """
     if chosen := os.environ.get(ROOT_VARIABLE):
         return Path(chosen)
@@ -73,29 +73,29 @@ def raw_folder(root: Path) -> Path:
 
 
 def describe_data(root: Path | None = None) -> str:
-    """Say which data it is, without the place it lies in."""
-    return "the digit set this project draws" if (root or data_root()).name == DIGITS else "MNIST"
+    """Return the name of the data, without its path."""
+    return "the project's digit set" if (root or data_root()).name == DIGITS else "MNIST"
 
 
 def _check_idx(path: Path, dimensions: int) -> None:
-    """Refuse a file whose header or length is wrong: torchvision's own errors do not name the file."""
-    advice = "delete it, so that it is made again, or put a good copy there"
+    """Reject a file with a wrong header or length. torchvision's own errors do not name the file."""
+    advice = "delete it, so that it is made again, or replace it by a good copy"
     try:
         with path.open("rb") as file:
             header = np.frombuffer(file.read(4 + 4 * dimensions), dtype=">u4")
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{path} is not there: MNIST's files, unpacked, belong into {path.parent}; "
-            f"without ${ROOT_VARIABLE} and --mnist-root the project's own digits are used"
+            f"{path} does not exist: MNIST's files, unpacked, belong in {path.parent}; "
+            f"without ${ROOT_VARIABLE} and --mnist-root the project's own digit set is used"
         ) from None
     except ValueError:
         header = np.empty(0, dtype=">u4")
     if len(header) != 1 + dimensions or header[0] != 0x0800 | dimensions:
         raise ValueError(f"{path} is damaged: it does not begin as an IDX file of {dimensions} dimension(s); {advice}")
     expected = 4 + 4 * dimensions + int(np.prod(header[1:].astype(np.int64)))
-    found = path.stat().st_size
-    if found != expected:
-        raise ValueError(f"{path} is damaged: it has {found:,} bytes and its header asks for {expected:,}; {advice}")
+    size = path.stat().st_size
+    if size != expected:
+        raise ValueError(f"{path} is damaged: it has {size:,} bytes, and its header announces {expected:,}; {advice}")
 
 
 if __name__ == "__main__":

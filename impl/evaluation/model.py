@@ -1,4 +1,4 @@
-"""The network, what it costs, and how its parts are found again."""
+"""The network, its cost in FLOPs, and the check that a model is this network."""
 
 from collections import OrderedDict
 
@@ -17,7 +17,7 @@ FEATURES = FILTERS[1] * POOLED**2
 KEPT = 24, 10
 
 FLOPS = 2 * (KEPT[0] ** 2 * FILTERS[0] * 9 + KEPT[1] ** 2 * FILTERS[1] * FILTERS[0] * 9 + FEATURES * CLASSES)
-"""Additions and multiplications of one image by the definition of its layers: only what reaches the result, no tricks.
+"""Additions and multiplications of one image by the definition of its layers, counting only what reaches the result.
 
 4.05 million: 0.33 in the first convolution, 3.69 in the second, 0.03 in the linear layer.
 """
@@ -63,21 +63,21 @@ def normalised(images: torch.Tensor) -> torch.Tensor:
 
 
 def check_layers(model: nn.Module) -> nn.Sequential:
-    """Return the model if it is the network of `build`, for a variant that computes this one only.
+    """Return the model if it is the network of `build`, for variants that compute no other.
 
     Raises:
-        TypeError: It is another.
-        ValueError: A weight has another shape or dtype, or is not finite.
+        TypeError: It is a different network.
+        ValueError: A weight has the wrong shape or dtype, or is not finite.
     """
     if not isinstance(model, nn.Sequential) or tuple(map(type, model)) != LAYERS:
         names = ", ".join(layer.__name__ for layer in LAYERS)
         raise TypeError(f"this variant computes one network only, an nn.Sequential of {names}")
     with torch.device("meta"):  # shapes and dtypes only
-        wanted = build().state_dict()
-    found = model.state_dict()
-    for name, tensor in wanted.items():
-        if name not in found or found[name].shape != tensor.shape or found[name].dtype != tensor.dtype:
+        expected = build().state_dict()
+    weights = model.state_dict()
+    for name, tensor in expected.items():
+        if name not in weights or weights[name].shape != tensor.shape or weights[name].dtype != tensor.dtype:
             raise ValueError(f"{name} must be {tensor.dtype} {list(tensor.shape)}")
-        if not torch.isfinite(found[name]).all():
+        if not torch.isfinite(weights[name]).all():
             raise ValueError(f"{name} is not finite")
     return model
