@@ -5,7 +5,6 @@ ratios below and use a fraction of the baseline's memory. `optimised` takes a sm
 its result takes, and its loader serves an epoch faster by the ratio below. The pools claim no speed: they are here
 because they are the usual first attempts.
 """
-# ruff: noqa: C408 - a table that names variants does so with keywords
 
 import itertools
 import os

@@ -4,7 +4,6 @@
 writing the same text. It takes 4 to 5 times as long as one bare write of the same bytes, and at most 12 times beside
 noisy neighbours.
 """
-# ruff: noqa: C408 - a table that names variants does so with keywords
 
 import logging
 import os

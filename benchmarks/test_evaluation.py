@@ -5,7 +5,6 @@ accuracy. Both are faster by the ratios below, with the preparation of the model
 `optimised` is no slower than ONNX Runtime and OpenVINO in float32, and reaches most of the throughput of the machine's
 own matrix product. `batched` and `compiled` claim no speed: they are here because they are the usual first attempts.
 """
-# ruff: noqa: C408 - a table that names variants does so with keywords
 
 import os
 import subprocess

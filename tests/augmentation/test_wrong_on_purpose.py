@@ -1,4 +1,6 @@
-"""Every check of the benchmark module, seen red: what is wrong turns its test red and is named with its size."""
+"""Every check of the benchmark module fails for a wrong result, and names the fault and its size."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import pytest
 from benchmarks import test_augmentation as case
 from impl.augmentation import VARIANTS, Config
 from impl.augmentation.rows import Rows
+from impl.variant import SAME_BYTES
 
 SUITE = """
 from benchmarks import test_augmentation as case
@@ -14,14 +17,16 @@ from benchmarks.test_augmentation import {test}
 """
 
 
-def spoiled(spoil):
+def corrupted(corrupt):
+    """A variant that promises the same bytes; its datasets are changed by `corrupt`."""
+
     def build(text, config, seed=7):
         dataset = VARIANTS["exact"](text, config, seed)
         if len(dataset) > 17:
-            spoil(dataset)
+            corrupt(dataset)
         return dataset
 
-    return build
+    return replace(VARIANTS["exact"], build=build)
 
 
 def one_token(dataset):
@@ -37,61 +42,70 @@ def one_row_less(dataset):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("corrupt", "message"),
     [
         (one_token, r"1 of 320064 tokens differ from the baseline's; the first at \[17, 3\]: \d+ instead of \d+"),
         (one_label, r"1 of 5001 labels differ from the baseline's; the first at \[5\]: [01] instead of [01]"),
         (one_row_less, r"tokens have shape \(5000, 64\) and not \(5001, 64\)"),
     ],
 )
-def test_a_wrong_row(spoil, says, monkeypatch):
-    wrong = spoiled(spoil)
-    monkeypatch.setattr(case, "VARIANTS", {**VARIANTS, "exact": wrong})
-    with pytest.raises(AssertionError, match=says):
-        case.test_matches("exact", 5_001, case.TEXT)
+def test_a_wrong_row(corrupt, message, monkeypatch):
+    monkeypatch.setattr(case, "VARIANTS", {**VARIANTS, "wrong": corrupted(corrupt)})
+    with pytest.raises(AssertionError, match=message):
+        case.test_matches("wrong", 5_001, case.TEXT)
 
 
-def test_generators_left_elsewhere(monkeypatch):
+@pytest.mark.parametrize("name", [name for name in VARIANTS if VARIANTS[name].promise != SAME_BYTES])
+def test_a_variant_that_promises_the_same_bytes_and_returns_others(name, monkeypatch):
+    wrong = replace(VARIANTS[name], promise=SAME_BYTES)
+    monkeypatch.setattr(case, "VARIANTS", {**VARIANTS, "wrong": wrong})
+    with pytest.raises(AssertionError, match=r"\d+ of 4032 tokens differ from the baseline's"):
+        case.test_matches("wrong", 63, case.TEXT)
+
+
+def test_generators_in_another_state(monkeypatch):
     def draws_once_more(text, config, seed=7):
         dataset = VARIANTS["exact"](text, config, seed)
         np.random.random()  # noqa: NPY002 - the generator this is about
         return dataset
 
-    monkeypatch.setattr(case, "VARIANTS", {**VARIANTS, "exact": draws_once_more})
-    with pytest.raises(AssertionError):
-        case.test_matches("exact", 63, case.TEXT)
+    wrong = replace(VARIANTS["exact"], build=draws_once_more)
+    monkeypatch.setattr(case, "VARIANTS", {**VARIANTS, "wrong": wrong})
+    with pytest.raises(AssertionError, match="the global generators are in another state"):
+        case.test_matches("wrong", 63, case.TEXT)
 
 
 @pytest.mark.parametrize(
-    ("budget", "probability", "labels", "says"),
+    ("budget", "probability", "labels", "message"),
     [
         (8, 0.2, 0, "length of a row: .* standard errors away"),
         (10, 0.1, 0, "unchanged rows|length of a row"),
         (10, 0.2, 1000, r"labels: 0\.5\d+ on average, the baseline's 0\.\d+, which is .* standard errors away"),
     ],
 )
-def test_a_wrong_distribution(budget, probability, labels, says):
+def test_a_wrong_distribution(budget, probability, labels, message):
     config = Config(dataset_size=20_000)
     expected = VARIANTS["exact"](case.TEXT, config)
-    right = VARIANTS["optimised"](case.TEXT, config)
-    case.assert_alike(expected, right)
-    right.tokens, right.labels = Rows(case.TEXT, budget, 64, 7, probability=probability).compute(0, 20_000)
-    right.labels[np.flatnonzero(right.labels == 0)[:labels]] = 1
-    with pytest.raises(AssertionError, match=says):
-        case.assert_alike(expected, right)
+    dataset = VARIANTS[case.BEST](case.TEXT, config)
+    case.assert_same_distribution(expected, dataset)
+    dataset.tokens, dataset.labels = Rows(case.TEXT, budget, 64, 7, probability=probability).compute(0, 20_000)
+    dataset.labels[np.flatnonzero(dataset.labels == 0)[:labels]] = 1
+    with pytest.raises(AssertionError, match=message):
+        case.assert_same_distribution(expected, dataset)
 
 
 def test_wrong_batches():
     batches = [[np.zeros((2, 4)), np.zeros((2, 1))] for _ in range(3)]
     with pytest.raises(AssertionError, match="2 batches and not 3"):
         case.assert_same_batches(batches, batches[:2])
-    spoiled_batches = [*batches[:2], [np.ones((2, 4)), np.zeros((2, 1))]]
+    wrong = [*batches[:2], [np.ones((2, 4)), np.zeros((2, 1))]]
     with pytest.raises(AssertionError, match="batch 2 differs"):
-        case.assert_same_batches(batches, spoiled_batches)
+        case.assert_same_batches(batches, wrong)
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize(
-    ("test", "change", "says"),
+    ("test", "change", "message"),
     [
         ("test_speedup", "ROWS['exact'], case.FLOORS['exact'] = 300, 100_000", "*times faster*floor is 100,000*"),
         (
@@ -101,9 +115,9 @@ def test_wrong_batches():
         ),
     ],
 )
-def test_a_claim_beyond_the_truth(test, change, says, pytester, monkeypatch, request):
+def test_a_claim_beyond_the_truth(test, change, message, pytester, monkeypatch, request):
     monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
     pytester.makepyfile(test_augmentation=SUITE.format(test=test, change=change))
-    result = pytester.runpytest_subprocess("-p", "benchmarks.gate.plugin.hooks", "-k", "exact")
-    result.assert_outcomes(failed=1, deselected=2)
-    result.stdout.fnmatch_lines([says])
+    result = pytester.runpytest_subprocess("-p", "benchmarks.gate.plugin", "-k", "exact")
+    result.assert_outcomes(failed=1, deselected=len(case.FLOORS if test == "test_speedup" else VARIANTS) - 1)
+    result.stdout.fnmatch_lines([message])

@@ -1,37 +1,77 @@
-"""The benchmark's own check turns red for a variant that is wrong, and says what is wrong and how much of it."""
+"""The benchmark's own check fails for a variant that breaks its promise, and says what is wrong and how much of it."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
-from benchmarks import test_counter
-from impl.counter import VARIANTS
+from benchmarks import test_counter as case
+from impl.counter import COMPLETE_LOG, ORDERED_LOG, VARIANTS, WHOLE_ENTRIES
 
 
-def spoil(log_path, threads=15, limit=100_000, start_delay=0.0, *, spoiling):
+def corrupted(log_path, threads=15, limit=100_000, start_delay=0.0, *, corrupt):
     """The best variant, and then its log is changed."""
-    result = VARIANTS["optimised"](log_path, threads, limit, start_delay)
+    result = VARIANTS[case.BEST](log_path, threads, limit, start_delay)
     entries = log_path.read_text().split("\n\n")[:-1]
-    log_path.write_text("".join(f"{entry}\n\n" for entry in spoiling(entries)))
+    log_path.write_text("".join(f"{entry}\n\n" for entry in corrupt(entries)))
     return result
 
 
+def duplicated(entries):
+    return [*entries[:7], *entries[6:]]
+
+
+def swapped(entries):
+    return [*entries[:6], entries[7], entries[6], *entries[8:]]
+
+
+def one_missing(entries):
+    return [*entries[:6], *entries[7:]]
+
+
+def one_damaged(entries):
+    return [*entries[:6], entries[6][1:], *entries[7:]]
+
+
 @pytest.mark.parametrize(
-    ("spoiling", "said"),
+    ("corrupt", "promise", "message"),
     [
-        (lambda entries: [*entries[:7], *entries[6:]], r"1,235 entries of 1,234.*1 duplicate; count 7 stands 2 times"),
-        (lambda entries: [*entries[:6], *entries[7:]], r"1,233 entries of 1,234.*1 missing; count 7 is missing"),
-        (lambda entries: [*entries[:6], entries[7], entries[6], *entries[8:]], r"1 out of order; count 7 follows 8"),
-        (lambda entries: [*entries[:6], entries[6][1:], *entries[7:]], r"1 malformed.*after 6 entries stands"),
+        (duplicated, ORDERED_LOG, r"1,235 entries of 1,234.*1 duplicate; count 7 stands 2 times"),
+        (duplicated, COMPLETE_LOG, r"1,235 entries of 1,234.*1 duplicate; count 7 stands 2 times"),
+        (one_missing, ORDERED_LOG, r"1,233 entries of 1,234.*1 missing; count 7 is missing"),
+        (one_missing, COMPLETE_LOG, r"1,233 entries of 1,234.*1 missing; count 7 is missing"),
+        (one_missing, WHOLE_ENTRIES, r"1,233 entries of 1,234.*1 missing; count 7 is missing"),
+        (swapped, ORDERED_LOG, r"1 out of order; count 7 follows 8"),
+        (one_damaged, ORDERED_LOG, r"1 malformed.*after 6 entries stands"),
+        (lambda entries: [*one_damaged(entries), entries[0]], WHOLE_ENTRIES, r"1 malformed.*after 6 entries stands"),
     ],
 )
-def test_a_wrong_log_turns_the_benchmark_red(spoiling, said, tmp_path):
-    runs = test_counter.Runs(tmp_path)
-    path, result = runs.of(partial(spoil, spoiling=spoiling), 1_234)()
-    with pytest.raises(AssertionError, match=f"(?s)optimised: .*{said}"):
-        test_counter.assert_right("optimised", path, result, 1_234)
+def test_a_broken_promise(corrupt, promise, message, runs):
+    run = runs.of(partial(corrupted, corrupt=corrupt), 1_234)()
+    with pytest.raises(AssertionError, match=f"(?s){message}"):
+        case.assert_kept(promise, run, 1_234)
 
 
-def test_an_unspoiled_one_does_not(tmp_path):
-    path, result = test_counter.Runs(tmp_path).of(partial(spoil, spoiling=list), 1_234)()
-    assert test_counter.assert_right("optimised", path, result, 1_234) == 0
+@pytest.mark.parametrize(
+    ("corrupt", "promise"),
+    [(list, ORDERED_LOG), (swapped, COMPLETE_LOG), (duplicated, WHOLE_ENTRIES), (swapped, WHOLE_ENTRIES)],
+)
+def test_a_kept_promise(corrupt, promise, runs):
+    run = runs.of(partial(corrupted, corrupt=corrupt), 1_234)()
+    assert case.assert_kept(promise, run, 1_234) == len(corrupt([""] * 1_234)) - 1_234
+
+
+def test_matches_holds_a_variant_to_its_promise(runs, monkeypatch):
+    """The same wrong order fails under one promise and passes under a weaker one."""
+    variant = replace(VARIANTS[case.BEST], build=partial(corrupted, corrupt=swapped))
+    monkeypatch.setattr(case, "VARIANTS", {**VARIANTS, "wrong": variant})
+    monkeypatch.setattr(case, "without_clock", lambda _path: b"")  # with one thread the logs differ already
+    with pytest.raises(AssertionError, match="1 out of order"):
+        case.test_matches("wrong", 1_234, runs)
+    monkeypatch.setattr(case, "VARIANTS", {**VARIANTS, "wrong": replace(variant, promise=COMPLETE_LOG)})
+    case.test_matches("wrong", 1_234, runs)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return case.Runs(tmp_path)
