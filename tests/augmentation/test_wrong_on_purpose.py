@@ -104,6 +104,6 @@ def test_wrong_batches():
 def test_a_claim_beyond_the_truth(test, change, says, pytester, monkeypatch, request):
     monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
     pytester.makepyfile(test_augmentation=SUITE.format(test=test, change=change))
-    result = pytester.runpytest_subprocess("-p", "benchmarks.gate.plugin.hooks", "-k", "exact")
+    result = pytester.runpytest_subprocess("-p", "benchmarks.gate.plugin", "-k", "exact")
     result.assert_outcomes(failed=1, deselected=2)
     result.stdout.fnmatch_lines([says])

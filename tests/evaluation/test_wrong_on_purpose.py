@@ -75,6 +75,6 @@ def test_a_floor_beyond_the_truth(model, pytester, monkeypatch, request):
     monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
     pytester.makepyfile(test_evaluation=SUITE)
     # The model is the session's, trained for fewer steps; it is found by the hash of data and code.
-    result = pytester.runpytest_subprocess("-p", "benchmarks.gate.plugin.hooks", "-k", "optimised")
+    result = pytester.runpytest_subprocess("-p", "benchmarks.gate.plugin", "-k", "optimised")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*candidate is * times faster*floor is 100,000*"])
