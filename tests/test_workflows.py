@@ -1,4 +1,4 @@
-"""What neither zizmor nor the workflow schema checks, in `complaints`; and that `make lint` does run those two."""
+"""Rules for the workflows that neither zizmor nor the schema knows, in `complaints`; and `make lint` runs those two."""
 
 import re
 import shutil
@@ -14,6 +14,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github/workflows").iterdir())
+ACTIONS = sorted((ROOT / ".github/actions").glob("*/action.yml"))
+SET_UP = "$/.github/actions/set-up"  # of this repository, at the workflow's own commit
 TARGETS = frozenset(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PYTHONS = [name for line in PROJECT["classifiers"] if re.fullmatch(r"3\.\d+", name := line.rpartition(" :: ")[2])]
@@ -22,8 +24,8 @@ USES = re.compile(r"uses: (?P<action>[\w./-]+)@(?P<commit>[0-9a-f]{40}) # (?P<ve
 
 
 def complaints(text, targets=TARGETS, pythons=PYTHONS) -> Iterator[str]:
-    """Yield a sentence for each promise that a workflow, given as its text, breaks."""
-    # YAML 1.1 takes the key `on` for a truth value.
+    """Yield a sentence for each rule that a workflow, given as its text, breaks."""
+    # YAML 1.1 reads the key `on` as true.
     workflow = {"on" if key is True else key: value for key, value in yaml.safe_load(text).items()}
     if workflow.get("permissions") != {}:
         yield "the workflow's permissions are not {}"
@@ -35,11 +37,15 @@ def complaints(text, targets=TARGETS, pythons=PYTHONS) -> Iterator[str]:
             yield "a run on main can be cancelled"
         if not re.search(r"github\.(run_id|sha)\b", concurrency.get("group", "")):
             yield "runs on main share a group, and all that wait but the last are dropped"
-    # The comments are not in what the parser returns.
-    pinned = {f"{match['action']}@{match['commit']}" for match in USES.finditer(text)}
+    pinned = pins(text)
     for name, job in workflow["jobs"].items():
         for complaint in _of_job(job, pinned, targets, pythons):
             yield f"{name}: {complaint}"
+
+
+def pins(text):
+    """Return the actions that a text pins to a commit, with the version in a comment, which YAML parsers drop."""
+    return {f"{match['action']}@{match['commit']}" for match in USES.finditer(text)}
 
 
 def _of_job(job, pinned, targets, pythons):
@@ -56,8 +62,11 @@ def _of_job(job, pinned, targets, pythons):
             yield f"{run!r} is not one make target"
         elif run.removeprefix("make ") not in targets:
             yield f"the Makefile has no target for {run!r}"
+    used = [step["uses"] for step in job["steps"] if "uses" in step]
+    if SET_UP not in used:
+        yield "the job does not set up by the shared action"
     for step in job["steps"]:
-        if "uses" in step:
+        if "uses" in step and step["uses"] != SET_UP:
             yield from _of_action(step["uses"], step.get("with", {}), pinned, runs)
 
 
@@ -81,6 +90,18 @@ def test_workflow(path):
     assert list(complaints(path.read_text(encoding="utf-8"))) == []
 
 
+@pytest.mark.parametrize("path", ACTIONS, ids=lambda path: path.parent.name)
+def test_action_is_pinned(path):
+    text = path.read_text(encoding="utf-8")
+    used = [step["uses"] for step in yaml.safe_load(text)["runs"]["steps"] if "uses" in step]
+    assert used
+    assert set(used) == pins(text)
+
+
+def test_the_shared_action_exists():
+    assert (ROOT / SET_UP.removeprefix("$/") / "action.yml") in ACTIONS
+
+
 def test_supported_pythons_are_tested():
     text = (ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8")
     job = yaml.safe_load(text)["jobs"]["tests"]
@@ -89,12 +110,12 @@ def test_supported_pythons_are_tested():
 
 
 def test_an_action_has_one_commit_and_one_version():
-    """Of a repository, whose actions in subfolders are at the same commit."""
-    pins = defaultdict(set)
-    for path in WORKFLOWS:
+    """All actions of one repository are at the same commit, those in subfolders included."""
+    commits = defaultdict(set)
+    for path in [*WORKFLOWS, *ACTIONS]:
         for match in USES.finditer(path.read_text(encoding="utf-8")):
-            pins["/".join(match["action"].split("/")[:2])].add((match["commit"], match["version"]))
-    assert {action: found for action, found in pins.items() if len(found) > 1} == {}
+            commits["/".join(match["action"].split("/")[:2])].add((match["commit"], match["version"]))
+    assert {action: found for action, found in commits.items() if len(found) > 1} == {}
 
 
 GOOD = """
@@ -118,6 +139,7 @@ jobs:
         with:
           persist-credentials: false
           fetch-depth: 0
+      - uses: $/.github/actions/set-up
       - run: make gate
       - uses: actions/upload-artifact@0123456789012345678901234567890123456789 # v1.2.3
         with:
@@ -147,6 +169,7 @@ BREAKS = {
     "credentials": ("persist-credentials: false", "persist-credentials: true", "credentials"),
     "credentials by default": ("          persist-credentials: false\n", "", "credentials"),
     "shallow": ("          fetch-depth: 0\n", "", "merge base"),
+    "no set-up": ("      - uses: $/.github/actions/set-up\n", "", "shared action"),
     "script": ("make gate", "cat .results/gate.md", "not one make target"),
     "two commands": ("make gate", "make gate && make test", "not one make target"),
     "injection": ("make gate", "make gate ARGS=${{ github.head_ref }}", "not one make target"),
@@ -167,7 +190,7 @@ def test_a_good_workflow_has_no_complaints():
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), BREAKS.values(), ids=BREAKS)
-def test_a_broken_workflow_is_told(old, new, expected):
+def test_a_broken_workflow_has_a_complaint(old, new, expected):
     assert GOOD.count(old) == 1
     found = list(complaints(GOOD.replace(old, new), {"gate", "test"}, ["3.11", "3.12"]))
     assert len(found) == 1
@@ -176,7 +199,7 @@ def test_a_broken_workflow_is_told(old, new, expected):
 
 @pytest.fixture
 def lint(tmp_path):
-    """Return a function that breaks a copy of a file, and runs on it what `make lint` runs of one tool."""
+    """Return a function that breaks a copy of a file and runs one tool on it, with the commands of `make lint`."""
     shutil.copytree(ROOT / ".github", tmp_path / ".github")
     folder = Path(sys.executable).parent
     makefile = subprocess.run(
