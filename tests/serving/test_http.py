@@ -18,6 +18,7 @@ import torch
 
 from impl.serving import VARIANTS, ServingConfig
 from impl.serving.client import Connection, as_npy
+from impl.serving.http.inputs import Decoder
 from impl.serving.model.pictures import draw_pictures
 from impl.serving.runtime import service
 from tests.serving.conftest import kinds_of, npy, pictures
@@ -63,7 +64,7 @@ def test_every_image_gets_its_own_answer(build, listen):
     url = listen(app)
     images, _ = draw_pictures(700, 21)
     found = app.extensions["serving"]
-    decoded = found.decoder.array(images, "all")
+    decoded = Decoder(found.prepared.side, 1000, 10**6).array(images, "all")
     with torch.inference_mode():
         expected = torch.softmax(torch.cat([found.prepared.run(image[None]) for image in decoded]), dim=1)
     assert len(set(expected.argmax(dim=1).tolist())) >= 8
