@@ -1,4 +1,4 @@
-"""`python -m impl.serving ...` with a small model that is built only once a file exists: `python slow_start.py FILE ...`."""
+"""Runs `python -m impl.serving ...` with a small model whose building waits for a file: `slow_start.py FILE ...`."""
 
 import runpy
 import sys
