@@ -81,6 +81,7 @@ class Variant(Generic[Arguments, Result]):
         best: Whether this is the case's best version, the one that peers and hardware limits are compared with.
         loader: Builds (dataset, loader) over the variant's rows without storing them, where it can.
         accepts: The media types of requests that it answers.
+        caches: Whether it can answer repeated requests from a cache of answers, which is then measured apart.
     """
 
     build: Callable[Arguments, Result]
@@ -90,6 +91,7 @@ class Variant(Generic[Arguments, Result]):
     best: bool = False
     loader: Callable[..., Any] | None = None
     accepts: tuple[str, ...] = ()
+    caches: bool = False
 
     def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         """Call the implementation.

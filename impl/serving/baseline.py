@@ -1,6 +1,6 @@
-"""The original: the model is built for every request, random weights first and the right ones over them.
+"""The original: it builds the model for every request, initialises random weights and then copies the right ones over.
 
-It reads pickles, which run whatever the sender wrote: it listens on loopback only, unless every client is trusted.
+It reads pickles, which run any code of the sender: it listens on loopback only, unless every client is trusted.
 """
 
 import torch
@@ -15,7 +15,7 @@ __all__ = ["build"]
 
 def build(config: ServingConfig) -> Flask:
     """Return the application."""
-    builder(config.model)  # an unknown name is said now, and not to the first client
+    builder(config.model)  # an unknown name fails at the start, not at the first request
     source = source_of(config)
 
     def predict(body: bytes) -> torch.Tensor:

@@ -1,10 +1,10 @@
-"""The model is built once, at the start, and the whole batch goes through it in one forward pass.
+"""The model is built once, at the start, and each batch goes through it in one forward pass.
 
-Why it is faster than `baseline`: building ViT-L/32 takes seconds for each request, most of them for random numbers
-that are then written over. It costs 1.2 GB that stay in memory. Requests that come at the same time run beside each
-other and share the cores, which is no faster than one after the other.
+Why it is faster than `baseline`: building ViT-L/32 takes seconds per request, most of them for random numbers that are
+then overwritten. It costs 1.2 GB that stay in memory. Concurrent requests run side by side and share the cores, which
+is no faster than one after the other.
 
-It reads pickles, which run whatever the sender wrote: it listens on loopback only, unless every client is trusted.
+It reads pickles, which run any code of the sender: it listens on loopback only, unless every client is trusted.
 """
 
 import torch
@@ -25,5 +25,5 @@ def build(config: ServingConfig) -> Flask:
 
 def predictor(config: ServingConfig) -> torch.nn.Module:
     """Return the model, which computes no gradients."""
-    builder(config.model)  # an unknown name is said before seconds of work
+    builder(config.model)  # an unknown name fails before seconds of work
     return rebuild(config.model, source_of(config)).requires_grad_(requires_grad=False)

@@ -1,5 +1,10 @@
 """The client of the task: its data, its forms, its plot, and what it does when a server does not answer."""
 
+import contextlib
+import socket
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -75,3 +80,53 @@ def test_a_request_that_fails(build, listen, tmp_path):
     url = listen(build(max_batch=2))
     with pytest.raises(SystemExit, match=r"2 of 2 requests failed; the first: 413 .*more than 2 images"):
         client.main(["--url", url, "--requests", "2", "--batch", "3", "--data", str(tmp_path), "--no-download"])
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest.fixture
+def script():
+    """Start a server that follows a script per connection: how many requests it answers, and whether it reads more."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*connections):
+            server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            server.settimeout(5)
+            read = []
+
+            def follow():
+                for answered, reads_one_more in connections:
+                    with contextlib.suppress(TimeoutError), server.accept()[0] as connection:
+                        for number in range(answered + reads_one_more):
+                            read.append(connection.recv(10_000))
+                            if number < answered:
+                                connection.sendall(ANSWER)
+
+            thread = threading.Thread(target=follow, daemon=True)
+            thread.start()
+            return f"http://127.0.0.1:{server.getsockname()[1]}", read, thread
+
+        yield start
+
+
+def test_an_idle_connection_that_the_server_closed_is_replaced(script):
+    url, read, thread = script((1, False), (1, False))
+    with contextlib.closing(client.Connection(url, 5)) as connection:
+        assert connection.get("/one").status == 200
+        time.sleep(0.05)
+        assert connection.get("/two").status == 200
+    thread.join(5)
+    assert [request.split()[1] for request in read] == [b"/one", b"/two"]
+
+
+def test_a_request_that_was_sent_is_not_sent_again(script):
+    """The server may have acted on it."""
+    url, read, thread = script((1, True), (1, False))
+    with contextlib.closing(client.Connection(url, 5)) as connection:
+        assert connection.get("/one").status == 200
+        with pytest.raises(ConnectionError):
+            connection.get("/two")
+        assert [request.split()[1] for request in read] == [b"/one", b"/two"]
+        assert connection.get("/three").status == 200
+    thread.join(5)

@@ -13,11 +13,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import torch
 
 from impl.serving import VARIANTS, ServingConfig
+from impl.serving.__main__ import parse
 from impl.serving.client import Connection, as_npy
+from impl.serving.http.inputs import Decoder
+from impl.serving.http.pickled import PICKLE
 from impl.serving.model.pictures import draw_pictures
 from impl.serving.runtime import service
 from tests.serving.conftest import kinds_of, npy, pictures
@@ -63,7 +67,7 @@ def test_every_image_gets_its_own_answer(build, listen):
     url = listen(app)
     images, _ = draw_pictures(700, 21)
     found = app.extensions["serving"]
-    decoded = found.decoder.array(images, "all")
+    decoded = Decoder(found.prepared.side, 1000, 10**6).array(images, "all")
     with torch.inference_mode():
         expected = torch.softmax(torch.cat([found.prepared.run(image[None]) for image in decoded]), dim=1)
     assert len(set(expected.argmax(dim=1).tolist())) >= 8
@@ -213,7 +217,7 @@ def test_three_hundred_spoiled_requests_over_sockets(build, listen):
 
 @pytest.fixture
 def command(small_cache):
-    """Start `python -m impl.serving ...`; return the process and what it said first."""
+    """Start `python -m impl.serving ...`; return the process and the first line of its output."""
     with contextlib.ExitStack() as stack:
 
         def start(*arguments):
@@ -282,11 +286,63 @@ def test_draining_answers_what_waits(build, listen):
     assert len(sizes) == 8
 
 
-def test_a_pickle_reader_stays_on_loopback(command):
-    for variant in ("baseline", "preloaded", "memoised"):
-        process, _ = command(variant, "--host", "0.0.0.0")  # noqa: S104 - it refuses
-        assert process.wait(60) == 2
-        assert "reads pickles" in process.stderr.read()
+def listening_port(process, patience=60.0):
+    """The port of a server that has not printed it yet."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until and process.poll() is None:
+        for connection in psutil.Process(process.pid).net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN:
+                return connection.laddr.port
+        time.sleep(0.02)
+    pytest.fail("the server never listened")
+
+
+def test_not_ready_is_503_without_asserts_too(small_cache, tmp_path):
+    """`python -O` removes every assert; the model is built only once the file exists."""
+    release = tmp_path / "release"
+    start = [sys.executable, "-O", "-m", "tests.serving.slow_start", str(release), "optimised", "--port", "0"]
+    with subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            url = f"http://127.0.0.1:{listening_port(process)}"
+            with contextlib.closing(Connection(url, 20)) as connection:
+                for _ in range(3):
+                    assert connection.get("/health").status == 200
+                    for answer in (connection.get("/ready"), connection.post(*as_npy(pictures()))):
+                        assert (answer.status, answer.body["error"]) == (503, "the model is loading")
+                        assert int(answer.headers["Retry-After"]) >= 1
+            release.touch()
+            assert url in process.stdout.readline()
+            assert posted(url, pictures()).status == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
+def test_only_variants_that_read_no_pickles_listen_beyond_loopback(monkeypatch, capsys):
+    """Before anything listens; what decides is what a variant accepts, and not its name."""
+    reads_pickles = [name for name, variant in VARIANTS.items() if PICKLE in variant.accepts]
+    assert reads_pickles == ["baseline", "preloaded", "memoised"]
+    for name in VARIANTS:
+        options = [name, "--host", "0.0.0.0"]  # noqa: S104 - nothing is bound
+        if name in reads_pickles:
+            with pytest.raises(SystemExit) as caught:
+                parse(options)
+            assert caught.value.code == 2
+            assert f"{name} reads pickles" in capsys.readouterr().err
+        else:
+            parse(options)
+        parse([*options, "--i-trust-every-client"])
+    monkeypatch.setitem(VARIANTS, "renamed", VARIANTS["baseline"])
+    with pytest.raises(SystemExit):
+        parse(["renamed", "--host", "0.0.0.0"])  # noqa: S104 - likewise
+
+
+def test_a_pickle_reader_does_not_start_beyond_loopback(command):
+    process, _ = command("baseline", "--host", "0.0.0.0")  # noqa: S104 - it refuses
+    assert process.wait(60) == 2
+    assert "reads pickles" in process.stderr.read()
 
 
 def test_it_says_why_it_cannot_start(command):

@@ -10,10 +10,10 @@ from impl.serving import VARIANTS, ServingConfig
 from impl.serving.client import as_npy, as_pickle
 from impl.serving.config import is_loopback
 from impl.serving.http.pickled import HEADER
-from impl.serving.model.pictures import draw_pictures
-from impl.serving.model.precision import drawn, prepare
+from impl.serving.model.pictures import draw_pictures, drawn
+from impl.serving.model.precision import prepare
 from impl.serving.model.weights import build, rebuild, source_of, state_of
-from impl.serving.runtime.answer_cache import Remembered
+from impl.serving.runtime.answer_cache import OVERHEAD, AnswerCache
 from tests.serving.conftest import TINY, kinds_of
 
 CONFIG = ServingConfig(model=TINY)
@@ -134,18 +134,21 @@ def as_pickle_of_64(pictures):
         return as_pickle(pictures)
 
 
-def test_remembered_answers_stay_within_their_bound():
-    found = Remembered(10 * (400 + 40 + 60), "model")
+def test_the_answer_cache_stays_within_its_bound():
+    cache = AnswerCache(10 * (OVERHEAD + 40), "model")
     images = torch.randint(0, 256, (100, 3, 4, 4), dtype=torch.uint8)
-    keys = [found.key(image) for image in images]
+    keys = [cache.key(image) for image in images]
     assert len(set(keys)) == 100
     for place, key in enumerate(keys):
-        found.put(key, torch.full((10,), float(place)))
-        found.get(keys[0])  # the first is used all the time
-        assert found.used <= found.limit
-    assert 5 <= len(found) <= 11
-    assert found.get(keys[0])[0] == 0
-    assert found.get(keys[50]) is None
-    assert found.get(keys[99])[0] == 99
-    assert Remembered(1000, "another").key(images[0]) != keys[0]
-    assert found.key(images[0].float()) != keys[0]
+        cache.put(key, torch.full((10,), float(place)))
+        cache.get(keys[0])  # the first is used all the time
+        assert cache.used <= cache.limit
+    assert len(cache) == 10
+    assert cache.get(keys[0])[0] == 0
+    assert cache.get(keys[50]) is None
+    assert cache.get(keys[99])[0] == 99
+    assert AnswerCache(1000, "another").key(images[0]) != keys[0]
+    assert cache.key(images[0].float()) != keys[0]
+    cache.put(keys[1], torch.zeros(10_000))
+    assert cache.get(keys[1]) is None, "an answer larger than the bound is not kept"
+    assert len(cache) == 10

@@ -186,10 +186,10 @@ def test_a_soak_that_was_not_survived():
 def test_a_server_that_gives_each_the_answer_before(build, listen, monkeypatch):
     finish, last = batching.Job.finish, [None]
 
-    def late(job, logits=None, error=None):
+    def late(job, logits=None, refusal=None):
         alike = None not in (logits, last[0]) and last[0].shape == logits.shape
         given, last[0] = last[0] if alike else logits, logits
-        finish(job, given, error)
+        finish(job, given, refusal)
 
     monkeypatch.setattr(batching.Job, "finish", late)
     with pytest.raises(AssertionError):

@@ -1,4 +1,4 @@
-"""From logits to what a client is told."""
+"""From logits to predictions in JSON."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,19 @@ __all__ = ["predictions"]
 
 
 def predictions(logits: torch.Tensor, labels: Sequence[str], top: int = 1) -> list[dict[str, Any]]:
-    """Return the most probable class of each image, and with `top` above 1 as many under "top"."""
-    probabilities, places = torch.softmax(logits, dim=1).topk(top, dim=1)
-    found = []
-    for likely, classes in zip(probabilities.tolist(), places.tolist(), strict=True):
+    """Return the most probable class of each image; with `top` above 1, that many in its "top".
+
+    Args:
+        logits: float32 [N, classes].
+        labels: The name of each class.
+        top: How many classes to return, at most `len(labels)`.
+    """
+    probabilities, classes = torch.softmax(logits, dim=1).topk(top, dim=1)
+    answers = []
+    for row, indices in zip(probabilities.tolist(), classes.tolist(), strict=True):
         entries = [
             {"index": index, "label": labels[index], "probability": round(probability, 6)}
-            for index, probability in zip(classes, likely, strict=True)
+            for index, probability in zip(indices, row, strict=True)
         ]
-        found.append({**entries[0], "top": entries} if top > 1 else entries[0])
-    return found
+        answers.append({**entries[0], "top": entries} if top > 1 else entries[0])
+    return answers

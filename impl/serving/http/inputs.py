@@ -1,7 +1,7 @@
-"""From a request's body to images, uint8 or float32 [N, 3, side, side], with every claim of the body checked first.
+"""From the body of a request to images, uint8 or float32 [N, 3, side, side]; every size is checked before it is used.
 
-Pictures (JPEG, PNG) and uint8 arrays are resized as torchvision's Resize does it, by Pillow, so that 32x32 originals
-can travel as they are. float32 arrays are taken as they are, and must have the model's size. Nothing here unpickles.
+JPEG and PNG pictures and uint8 arrays are resized by Pillow, as torchvision's Resize does it, so that clients can send
+32 x 32 originals. float32 arrays must have the model's size already. Nothing here unpickles.
 """
 
 import io
@@ -18,7 +18,7 @@ from werkzeug import Request
 
 from .errors import ServingError
 
-__all__ = ["ACCEPTED", "Decoder", "finite", "laid_out"]
+__all__ = ["ACCEPTED", "Decoder", "finite", "image_count"]
 
 Array = NDArray[Any]
 
@@ -26,56 +26,56 @@ PICTURES = ("image/jpeg", "image/jpg", "image/png")
 ARRAYS = ("application/x-npy", "application/npy", "application/x-numpy")
 TENSORS = ("application/safetensors", "application/x-safetensors", "application/vnd.safetensors")
 ACCEPTED = ("image/jpeg", "image/png", "application/x-npy", "application/safetensors", "multipart/form-data of these")
-# What these say nothing about is told by its first bytes.
-UNTOLD = ("", "application/octet-stream", "binary/octet-stream")
+# These types say nothing of the content; its first bytes do.
+GENERIC = ("", "application/octet-stream", "binary/octet-stream")
 HEADER = 10_000  # bytes; NumPy's own limit for the header of an array
 
 
 class Decoder:
-    """Reads requests for a model whose images are `side` by `side`."""
+    """Reads the images of requests, for a model that takes `side` by `side` pixels."""
 
     def __init__(self, side: int, max_images: int, max_pixels: int) -> None:
-        """Set the limits: images of a request, and pixels of a picture."""
+        """Set the limits: images per request, and pixels per picture."""
         self.side, self.max_images, self.max_pixels = side, max_images, max_pixels
 
     def images(self, request: Request) -> torch.Tensor:
-        """Return the images of a request, in the order they came in.
+        """Return the images of a request, in its order.
 
         Raises:
             ServingError: 400, 413, 415 or 422, with the reason.
         """
-        found: list[torch.Tensor] = []
+        parts: list[torch.Tensor] = []
         left = self.max_images
         for kind, name, body in _bodies(request):
             part = self._decoded(kind, name, body, left)
-            if found and part.dtype != found[0].dtype:
-                raise ServingError(422, "some parts are float32 and some are not: send them in requests of their own")
-            found.append(part)
+            if parts and part.dtype != parts[0].dtype:
+                raise ServingError(422, "some parts are float32 and some are not: send them in separate requests")
+            parts.append(part)
             left -= len(part)
-        if not found:
+        if not parts:
             raise ServingError(400, "there are no images in the request")
-        return found[0] if len(found) == 1 else torch.cat(found)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _decoded(self, kind: str, name: str, body: bytes, left: int) -> torch.Tensor:
         if not body:
             raise ServingError(400, f"{name} is empty")
-        kind = _told(kind, body)
+        kind = _media_type(kind, body)
         if kind in PICTURES:
-            self.count(1, left)
+            self.check_count(1, left)
             return self.picture(body, name)
         if kind in ARRAYS:
-            return self.array(npy(body, name, lambda count: self.count(count, left)), name)
+            return self.array(npy(body, name, lambda count: self.check_count(count, left)), name)
         if kind in TENSORS:
-            return self.array(_safetensors(body, name, lambda count: self.count(count, left)), name)
-        raise ServingError(415, f"{name} is {kind or 'of no type that is known'}; accepted are {', '.join(ACCEPTED)}")
+            return self.array(_safetensors(body, name, lambda count: self.check_count(count, left)), name)
+        raise ServingError(415, f"{name} is {kind or 'of an unknown type'}; accepted are {', '.join(ACCEPTED)}")
 
-    def count(self, count: int, left: int | None = None) -> None:
-        """Check a number of images against the limit, or what is left of it."""
+    def check_count(self, count: int, left: int | None = None) -> None:
+        """Check a number of images against the limit, or against the rest of it that is left."""
         if count > (self.max_images if left is None else left):
             raise ServingError(413, f"there are more than {self.max_images} images in the request, which is the limit")
 
     def picture(self, body: bytes, name: str) -> torch.Tensor:
-        """Return uint8 [1, 3, side, side] of a JPEG or a PNG; its size is checked before it is unpacked."""
+        """Return uint8 [1, 3, side, side] of a JPEG or a PNG; its size is checked before it is decompressed."""
         try:
             with Image.open(io.BytesIO(body), formats=("JPEG", "PNG")) as picture:
                 width, height = picture.size
@@ -88,11 +88,11 @@ class Decoder:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise ServingError(413, f"{name} has more pixels than the limit of {self.max_pixels:,}") from error
-        except Exception as error:  # Pillow's readers raise whatever a damaged file made them stumble over
+        except Exception as error:  # Pillow raises many types of exceptions for damaged files
             raise ServingError(400, f"{name} is damaged: it cannot be read as a JPEG or a PNG") from error
 
     def array(self, values: Array, name: str) -> torch.Tensor:
-        """Return images, uint8 or float32 [N, 3, side, side], of an array that `laid_out` has let pass."""
+        """Return images, uint8 or float32 [N, 3, side, side], of an array whose shape `image_count` accepted."""
         channels_last = values.shape[3] == 3
         if values.dtype == np.uint8:
             pictures = values if channels_last else values.transpose(0, 2, 3, 1)
@@ -100,7 +100,7 @@ class Decoder:
             if height * width > self.max_pixels:
                 raise ServingError(413, f"{name} has pictures of {width} x {height} pixels; the limit is less")
             if (height, width) == (self.side, self.side):
-                # A copy, for what lies in a request's body cannot be written to, and torch warns of that.
+                # A copy: the request's body is read-only, and torch warns of read-only arrays.
                 return torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy())
             return self._resized([Image.fromarray(picture) for picture in np.ascontiguousarray(pictures)])
         pixels = values.transpose(0, 3, 1, 2) if channels_last else values
@@ -108,34 +108,33 @@ class Decoder:
             raise ServingError(
                 422,
                 f"{name} is float32 of {pixels.shape[3]} x {pixels.shape[2]} pixels, and must be of {self.side} x "
-                f"{self.side}; uint8 is resized here",
+                f"{self.side}; the server resizes uint8 only",
             )
         return finite(torch.from_numpy(pixels.astype(np.float32, order="C", copy=True)), name)
 
     def _resized(self, pictures: list[Image.Image]) -> torch.Tensor:
-        """Return them in memory of their own.
+        """Return the pictures, resized, in memory that is mapped for them.
 
-        They wait in the queue, and among what decoding needs for a moment they kept the allocator's memory from being
-        used again: in overload it grew by 114 MiB, and by 61 since (AMD EPYC (Zen 5), 2 cores, 2026-11-23).
+        They live as long as they wait in the queue. On the heap, between the short-lived buffers of decoding, they
+        fragmented it: in overload memory grew by 114 MiB, and mapped by 61 (AMD EPYC (Zen 5), 2 cores, 2026-11-23).
         """
         shape = len(pictures), self.side, self.side, 3
-        found = np.frombuffer(mmap.mmap(-1, math.prod(shape)), np.uint8).reshape(shape)
-        for place, picture in zip(found, pictures, strict=True):
-            alike = picture.size == (self.side, self.side)
-            resized = picture if alike else picture.resize((self.side, self.side), Image.Resampling.BILINEAR)
-            place[:] = np.asarray(resized)
-        return torch.from_numpy(found).permute(0, 3, 1, 2)
+        pixels = np.frombuffer(mmap.mmap(-1, math.prod(shape)), np.uint8).reshape(shape)
+        size = (self.side, self.side)
+        for image, picture in zip(pixels, pictures, strict=True):
+            image[:] = np.asarray(picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR))
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
 def finite(images: torch.Tensor, name: str) -> torch.Tensor:
-    """Return float32 images as they are, or refuse them where a number is none."""
+    """Return float32 images unchanged, or refuse them if one of their numbers is not finite."""
     if not bool(torch.isfinite(images).all()):
         raise ServingError(422, f"{name} has numbers that are not finite")
     return images
 
 
-def laid_out(shape: tuple[int, ...], dtype: str, name: str) -> int:
-    """Return the number of images of an array by its shape and NumPy's name for its dtype, or refuse it."""
+def image_count(shape: tuple[int, ...], dtype: str, name: str) -> int:
+    """Return the number of images in an array of a shape and dtype (by NumPy's name), or refuse these."""
     if dtype not in ("uint8", "float32"):
         raise ServingError(422, f"{name} is {dtype}, and must be uint8 or float32")
     if len(shape) != 4 or 3 not in (shape[1], shape[3]) or min(shape) < 1:
@@ -144,30 +143,30 @@ def laid_out(shape: tuple[int, ...], dtype: str, name: str) -> int:
 
 
 def npy(body: bytes, name: str, count: Callable[[int], object]) -> Array:
-    """Return the array of a .npy file as a view of its bytes: the shape is held against the length before that."""
+    """Return the array of a .npy file as a view of its bytes; the shape is checked against their length first."""
     file = io.BytesIO(body)
     try:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         shape, fortran, dtype = read(file, max_header_size=HEADER)
-    except Exception as error:  # whatever a header that was made up makes NumPy's parser stumble over
-        raise ServingError(400, f"{name} is damaged: its header is not one of a .npy file") from error
+    except Exception as error:  # NumPy's parser raises many types of exceptions for malformed headers
+        raise ServingError(400, f"{name} is damaged: it has no valid .npy header") from error
     if dtype.hasobject:
-        raise ServingError(415, f"{name} holds Python objects, which are pickled, and nothing is unpickled here")
-    images = laid_out(shape, dtype.name if dtype.isnative else str(dtype), name)
+        raise ServingError(415, f"{name} holds pickled Python objects, and this server does not unpickle")
+    images = image_count(shape, dtype.name if dtype.isnative else str(dtype), name)
     if fortran:
-        raise ServingError(422, f"{name} is in Fortran's order, and must be in C's")
-    wanted = math.prod(shape) * dtype.itemsize
-    if len(body) - file.tell() != wanted:
+        raise ServingError(422, f"{name} is in Fortran order, and must be in C order")
+    size = math.prod(shape) * dtype.itemsize
+    if len(body) - file.tell() != size:
         raise ServingError(
-            400, f"{name} says {list(shape)} of {dtype}, which is {wanted} bytes, and has {len(body) - file.tell()}"
+            400, f"{name} says {list(shape)} of {dtype}, which is {size} bytes, and has {len(body) - file.tell()}"
         )
     count(images)
     return np.frombuffer(body, dtype, offset=file.tell()).reshape(shape)
 
 
 def _safetensors(body: bytes, name: str, count: Callable[[int], object]) -> Array:
-    from safetensors import SafetensorError, deserialize  # noqa: PLC0415 - most requests need it not
+    from safetensors import SafetensorError, deserialize  # noqa: PLC0415 - most requests do not need it
 
     try:
         tensors = deserialize(body)  # type: ignore[no-untyped-call] # it has no types
@@ -178,12 +177,12 @@ def _safetensors(body: bytes, name: str, count: Callable[[int], object]) -> Arra
     (_, tensor) = tensors[0]
     dtype = {"U8": "uint8", "F32": "float32"}.get(tensor["dtype"], tensor["dtype"])
     shape = tuple(tensor["shape"])
-    count(laid_out(shape, dtype, name))
-    return np.frombuffer(tensor["data"], dtype).reshape(shape)  # the library has held the shape against the length
+    count(image_count(shape, dtype, name))
+    return np.frombuffer(tensor["data"], dtype).reshape(shape)  # the library has checked the shape against the length
 
 
 def _bodies(request: Request) -> Iterator[tuple[str, str, bytes]]:
-    """Yield the type, the name and the bytes of what a request holds."""
+    """Yield the media type, a name for messages, and the bytes of each part of a request."""
     if request.mimetype != "multipart/form-data":
         body = request.get_data(cache=False)
         if not body:
@@ -196,12 +195,13 @@ def _bodies(request: Request) -> Iterator[tuple[str, str, bytes]]:
         raise ServingError(400, "the form has values and no files: send images as files")
 
 
-def _told(kind: str, body: bytes) -> str:
-    if kind not in UNTOLD:
+def _media_type(kind: str, body: bytes) -> str:
+    """Return the media type that a part declares, or, if that is generic, the one that its first bytes show."""
+    if kind not in GENERIC:
         return kind
-    for start, told in ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG", "image/png"), (b"\x93NUMPY", ARRAYS[0])):
+    for start, shown in ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG", "image/png"), (b"\x93NUMPY", ARRAYS[0])):
         if body.startswith(start):
-            return told
+            return shown
     if body[:1] == b"\x80" or body[:4] == b"PK\3\4":
         return "a pickle"
     if body[8:9] == b"{":

@@ -1,7 +1,8 @@
-"""What the three originals share: a pickled float32 tensor comes in, and `{"success": true}` goes out.
+"""The protocol of the three originals: a pickled float32 tensor in, `{"success": true}` out.
 
-Unpickling runs whatever the sender wrote, so these listen on loopback only, unless every client is trusted. What they
-predicted travels in a header that the original had not, because what nobody can see, nobody can check.
+Unpickling runs any code that the sender put into the pickle. So these servers listen on loopback only, unless every
+client is trusted. The original's answer does not hold its predictions; these add them in a header, so that tests can
+check them.
 """
 
 import io
@@ -11,14 +12,16 @@ from collections.abc import Callable
 import torch
 from flask import Flask, Response, jsonify, request
 
-__all__ = ["FIELD", "HEADER", "application", "unpickled"]
+__all__ = ["ACCEPTED", "FIELD", "HEADER", "PICKLE", "application", "unpickled"]
 
+PICKLE = "application/x-pickle"
+ACCEPTED = (PICKLE,)
 FIELD = "train_image"
 HEADER = "X-Predictions"
 
 
 def application(predict: Callable[[bytes], torch.Tensor]) -> Flask:
-    """Return a Flask application with `POST /predict`; `predict` makes logits [N, classes] of the posted bytes."""
+    """Return a Flask application with `POST /predict`; `predict` returns logits [N, classes] of the posted bytes."""
     app = Flask(__name__, static_folder=None)
 
     @app.post("/predict")
@@ -36,5 +39,5 @@ def application(predict: Callable[[bytes], torch.Tensor]) -> Flask:
 
 def unpickled(body: bytes) -> torch.Tensor:
     """Return the tensor, float32 [N, 3, H, W], of a pickle."""
-    images: torch.Tensor = pickle.load(io.BytesIO(body))  # noqa: S301 - the original does; see above
+    images: torch.Tensor = pickle.load(io.BytesIO(body))  # noqa: S301 - the original does it; see above
     return images

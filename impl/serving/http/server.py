@@ -1,7 +1,7 @@
-"""waitress in front of an application: errors in JSON, and an end that loses nothing that was accepted.
+"""waitress in front of an application: errors in JSON, and a shutdown that answers every accepted request.
 
-Why waitress: it reads a request whole before a thread is given to it, so that a client that sends a byte a second holds
-a socket and nothing else, and it knows when a client has gone.
+Why waitress: it reads a whole request before a thread handles it, so that a client that sends one byte per second
+occupies a socket and no thread; and it detects clients that have disconnected.
 """
 
 import contextlib
@@ -25,15 +25,15 @@ from ..model.cores import use_cores
 __all__ = ["Server", "until_stopped"]
 
 CONNECTIONS = 1000
-FLUSHING = 10.0  # seconds that answers may take to leave, at the end
+FLUSHING = 10.0  # seconds in which clients must read their answers at shutdown
 
 
 class JsonErrorTask(ErrorTask):
-    """What waitress itself refuses: a body too long, a header that is none."""
+    """The answer to what waitress itself refuses: a body that is too long, a malformed header."""
 
     def execute(self) -> None:
         """Answer."""
-        request: Any = self.request  # its published types are not those it has; so again below
+        request: Any = self.request  # its type stubs are incomplete; so again below
         error = request.error
         body = json.dumps({"success": False, "error": f"{error.reason}: {error.body}"}).encode()
         self.status = f"{error.code} {error.reason}"
@@ -51,7 +51,7 @@ class JsonChannel(HTTPChannel):
 
 
 class Dispatcher(ThreadedTaskDispatcher):
-    """Threads that keep torch's hands off the cores: these are the inference thread's."""
+    """Request threads in which torch uses one core: the others belong to the inference thread."""
 
     def handler_thread(self, thread_no: int) -> None:
         """Run a thread."""
@@ -63,20 +63,22 @@ class Server:
     """An application on an address.
 
     Attributes:
-        port: What it listens on; chosen by the system where 0 was asked for.
+        port: The port it listens on; chosen by the operating system if 0 was given.
     """
 
     def __init__(self, app: Flask, host: str, port: int, max_body: int = 2**30) -> None:
-        """Bind and listen, and answer nothing yet.
+        """Bind and listen; `run` answers.
 
         Raises:
-            OSError: The address cannot be had.
+            OSError: The address is in use, or not one of this machine.
         """
         self._service: Any = app.extensions.get("serving")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=1024)
-        threads = 2  # of the originals, which share the cores; each of the baseline's keeps 2 GiB of what it built
-        if self._service:  # one for each image that may wait or run: whoever is turned away is told so at once
+        threads = (
+            2  # for the originals, which share the cores; each of the baseline's keeps 2 GiB of models that it built
+        )
+        if self._service:  # one per image that may wait or run, and some that refuse the rest at once
             threads = self._service.config.max_queue + self._service.config.max_batch + 8
         dispatcher = Dispatcher() if self._service else ThreadedTaskDispatcher()
         dispatcher.set_thread_count(threads)
@@ -87,7 +89,7 @@ class Server:
             threads=threads,
             connection_limit=CONNECTIONS,
             asyncore_use_poll=hasattr(select, "poll"),
-            channel_request_lookahead=1,  # or waitress does not notice that a client has gone
+            channel_request_lookahead=1,  # needed for client_disconnected
             max_request_body_size=max_body,
             ident=None,
         )
@@ -97,13 +99,13 @@ class Server:
         self.port: int = listening.getsockname()[1]
 
     def stop(self) -> None:
-        """Have `run` drain and return; from any thread, and from a signal's handler."""
+        """Make `run` drain and return. Callable from any thread and from a signal handler."""
         self._stopping.set()
-        with contextlib.suppress(OSError):  # it has ended already
+        with contextlib.suppress(OSError):  # it has stopped already
             self._server.pull_trigger()
 
     def run(self) -> None:
-        """Answer until `stop`; then answer what was accepted, and close."""
+        """Answer until `stop`; then answer every accepted request, and close."""
         self._loop(self._stopping.is_set)
         if self._service:
             self._service.drain()
@@ -127,7 +129,7 @@ class Server:
         while not ended():
             self._server.asyncore.loop(
                 timeout=0.05 if self._stopping.is_set() else 1.0,
-                map=self._server._map,  # noqa: SLF001 - waitress's own loop uses it so
+                map=self._server._map,  # noqa: SLF001 - as waitress's own loop does
                 use_poll=self._server.adj.asyncore_use_poll,
                 count=1,
             )

@@ -1,8 +1,8 @@
-"""Building a classifier of torchvision's, and the weights it gets: a checkpoint's, torchvision's own, or seeded ones.
+"""torchvision's classifiers and their weights: from a checkpoint, torchvision's own, or seeded.
 
-The seeded weights are random but for the last layer, which is fitted to the means of ten kinds of drawn pictures, so
-that the model tells these apart with margins, as a trained one would. They are made once and kept, so that all variants
-predict the same.
+The seeded weights are random except for the last layer, which is fitted to the means of ten classes of drawn pictures.
+So the model tells these apart with margins, as a trained one would. They are made once and kept on disk, so that all
+variants predict the same.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ __all__ = ["Source", "build", "load", "rebuild", "source_of", "state_of"]
 SEED = 7
 # The name changes when the seeded weights do.
 SEEDED = "seeded-7-1"
-FITTED = 60  # pictures the last layer is fitted to
-MARGIN = 8.0  # between the logits of two kinds, on average
+FITTED = 60  # pictures that the last layer is fitted to
+MARGIN = 8.0  # between the logits of two classes, on average
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Source:
     """Where weights come from.
 
     Attributes:
-        key: Tells these weights from others, without reading them.
-        path: The file of the state dict.
-        labels: A name a class; empty where nobody gave any.
-        mean, std: By which images have to be normalised after scaling to 0 .. 1, a channel each.
+        key: Identifies the weights, without reading them.
+        path: The file with the state dict.
+        labels: The name of each class; empty if unknown.
+        mean, std: Normalisation of images after scaling to 0 .. 1, one number per channel.
     """
 
     key: str
@@ -47,7 +47,7 @@ class Source:
 
 
 def source_of(config: ServingConfig) -> Source:
-    """Return the weights that a configuration asks for; the seeded ones are made where they are not there yet.
+    """Return the weights that a configuration asks for; seeded ones are made if they are missing.
 
     Raises:
         ValueError: torchvision has no such model or weights.
@@ -67,7 +67,7 @@ def source_of(config: ServingConfig) -> Source:
     path = cache_folder() / "serving" / f"{config.model}-{SEEDED}.safetensors"
     if not path.exists():
         state = _seeded(config.model)
-        from safetensors.torch import save  # noqa: PLC0415 - only here
+        from safetensors.torch import save  # noqa: PLC0415 - only this needs it
 
         write_whole(path, lambda file: file.write(save(state)))
     return Source(_key(config.model, SEEDED), path, labels or CIFAR10)
@@ -78,13 +78,13 @@ def _key(*parts: object) -> str:
 
 
 def _torchvision_weights(config: ServingConfig, labels: tuple[str, ...]) -> Source:
-    from torchvision.models import get_model_weights  # noqa: PLC0415 - takes a second, which not every start needs
+    from torchvision.models import get_model_weights  # noqa: PLC0415 - takes a second, and a start from a snapshot does not need it
 
     builder(config.model)
-    known = get_model_weights(config.model)
-    if config.weights not in known.__members__:
-        raise ValueError(f"{config.model} has no weights {config.weights!r}, but {', '.join(known.__members__)}")
-    weights = known[config.weights]
+    choices = get_model_weights(config.model)
+    if config.weights not in choices.__members__:
+        raise ValueError(f"{config.model} has no weights {config.weights!r}, but {', '.join(choices.__members__)}")
+    weights = choices[config.weights]
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     if not path.exists():
         weights.get_state_dict(check_hash=True)  # downloads
@@ -99,12 +99,12 @@ def _torchvision_weights(config: ServingConfig, labels: tuple[str, ...]) -> Sour
 
 
 def state_of(source: Source) -> dict[str, torch.Tensor]:
-    """Return the state dict, mapped into memory and not read.
+    """Return the state dict, mapped into memory.
 
     Raises:
-        ValueError: The file is damaged or no state dict.
+        ValueError: The file is damaged or holds no state dict.
     """
-    from safetensors import SafetensorError  # noqa: PLC0415 - this and the next: a start from a snapshot needs neither
+    from safetensors import SafetensorError  # noqa: PLC0415 - a start from a snapshot needs neither this nor the next
     from safetensors.torch import load_file  # noqa: PLC0415
 
     try:
@@ -120,22 +120,22 @@ def state_of(source: Source) -> dict[str, torch.Tensor]:
 
 
 def builder(name: str) -> Any:
-    """Return torchvision's function that builds a model.
+    """Return the torchvision function that builds a model.
 
     Raises:
         ValueError: There is no such classifier.
     """
-    import torchvision  # noqa: PLC0415 - takes a second, which not every start needs
+    import torchvision  # noqa: PLC0415 - takes a second, and a start from a snapshot does not need it
 
     models = torchvision.models
-    known = [*models.list_models(module=models), *(n for n in models.list_models() if "." not in n)]
-    if name not in models.list_models(module=models) and name not in _registered():
-        raise ValueError(f"torchvision has no classifier {name!r}; it has, among others, {', '.join(known[-8:])}")
+    classifiers = [*models.list_models(module=models), *_registered()]
+    if name not in classifiers:
+        raise ValueError(f"torchvision has no classifier {name!r}; it has, among others, {', '.join(classifiers[-8:])}")
     return models.get_model_builder(name)
 
 
 def _registered() -> list[str]:
-    """Return what was registered with torchvision from outside of it."""
+    """Return the models that others have registered with torchvision."""
     import torchvision  # noqa: PLC0415 - see above
 
     models = torchvision.models
@@ -143,10 +143,10 @@ def _registered() -> list[str]:
 
 
 def load(name: str, state: Mapping[str, torch.Tensor], source: Source) -> nn.Module:
-    """Build a model on the meta device, which costs nothing, and give it the tensors of `state` themselves.
+    """Build a model on the meta device, which allocates nothing, and assign the tensors of `state` to it.
 
     Raises:
-        ValueError: The tensors are not those of such a model.
+        ValueError: The tensors are not those of this model.
     """
     with torch.device("meta"):
         model: nn.Module = builder(name)(num_classes=_classes(name, state, source))
@@ -159,7 +159,7 @@ def load(name: str, state: Mapping[str, torch.Tensor], source: Source) -> nn.Mod
 
 
 def rebuild(name: str, source: Source) -> nn.Module:
-    """Build a model the slow way: random weights first, and those of `source` copied over them.
+    """Build a model the slow way: initialise random weights, then copy those of `source` over them.
 
     Raises:
         ValueError: As `load`.
@@ -171,14 +171,14 @@ def rebuild(name: str, source: Source) -> nn.Module:
 
 
 def build(config: ServingConfig) -> tuple[nn.Module, Source]:
-    """Return the model of a configuration in float32, its weights mapped into memory, and where they are from."""
+    """Return the model of a configuration in float32, its weights mapped into memory, and their source."""
     builder(config.model)
     source = source_of(config)
     return load(config.model, state_of(source), source), source
 
 
 def _classes(name: str, state: Mapping[str, torch.Tensor], source: Source) -> int:
-    """Return how many classes there are weights for: torchvision's classifiers end in their head."""
+    """Return the number of classes of the weights: the last entry of torchvision's classifiers is their head."""
     with torch.device("meta"):
         last = list(builder(name)().state_dict())[-1]
     if last not in state:
@@ -190,7 +190,7 @@ def _classes(name: str, state: Mapping[str, torch.Tensor], source: Source) -> in
 
 
 def _seeded(name: str) -> dict[str, torch.Tensor]:
-    """Make the seeded weights. The global generator is left as it was."""
+    """Make the seeded weights; the state of the global generator is restored."""
     make = builder(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
@@ -200,28 +200,28 @@ def _seeded(name: str) -> dict[str, torch.Tensor]:
 
 
 def _fit_head(model: nn.Module) -> None:
-    """Set the last linear layer to tell the kinds of pictures by the nearest mean of what it is given for each."""
+    """Set the last linear layer to a nearest-mean classifier of the drawn pictures, on its own inputs."""
     head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
     if not head or head[0].out_features != len(CIFAR10):
-        return  # a convolution is last; its random weights have to do
-    seen: list[torch.Tensor] = []
+        return  # the last layer is a convolution; it keeps its random weights
+    inputs: list[torch.Tensor] = []
     pictures, kinds = draw_pictures(FITTED, SEED)
     pixels = torch.nn.functional.interpolate(
         torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255, size=getattr(model, "image_size", 224), mode="bilinear"
     )
-    with torch.inference_mode(), _noting_input(head[0], seen):
+    with torch.inference_mode(), _recorded_inputs(head[0], inputs):
         for part in torch.split(pixels, 20):
             model(part)
-    features = torch.cat(seen).double()
+    features = torch.cat(inputs).double()
     means = torch.stack([features[kinds == kind].mean(dim=0) for kind in range(len(CIFAR10))])
     centre = means.mean(dim=0)
-    apart = means - centre
-    apart *= MARGIN / (apart.square().sum(dim=1).mean() + 1e-12)
+    directions = means - centre
+    directions *= MARGIN / (directions.square().sum(dim=1).mean() + 1e-12)
     with torch.no_grad():
-        head[0].weight.copy_(apart)
+        head[0].weight.copy_(directions)
         if head[0].bias is not None:
-            head[0].bias.copy_(-(apart @ centre) - 0.5 * (apart * (means - centre)).sum(dim=1))
+            head[0].bias.copy_(-(directions @ centre) - 0.5 * (directions * (means - centre)).sum(dim=1))
 
 
-def _noting_input(head: nn.Module, seen: list[torch.Tensor]) -> Any:
-    return head.register_forward_pre_hook(lambda _module, arguments: seen.append(arguments[0].clone()))
+def _recorded_inputs(head: nn.Module, inputs: list[torch.Tensor]) -> Any:
+    return head.register_forward_pre_hook(lambda _module, arguments: inputs.append(arguments[0].clone()))

@@ -1,7 +1,8 @@
-"""Requests that wait together run together: a bounded queue, counted in images, and the one thread that runs the model.
+"""Dynamic batching: a bounded queue, counted in images, and the one thread that runs the model.
 
-A request is dropped before it costs a forward pass when its client has gone or its deadline is over. The thread waits
-for company only when the last batch had some: a lone client gets its answer at once.
+Requests that wait together run together. A request whose client has gone or whose deadline has passed is dropped before
+it costs a forward pass. The thread waits to fill the batch only when the last batch held several requests: a lone
+client gets its answer at once.
 """
 
 import contextlib
@@ -14,31 +15,43 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..http.errors import ServingError
+from .refusals import (
+    ClientGoneError,
+    DeadlinePassedError,
+    DrainingError,
+    ModelFailedError,
+    QueueFullError,
+    Refusal,
+)
 
-__all__ = ["Batcher", "Job", "Predict"]
+__all__ = ["Batcher", "Job", "Predict", "never"]
 
 Predict = Callable[[torch.Tensor], torch.Tensor]
 """Logits, float32 [N, classes], of images, uint8 or float32 [N, 3, side, side]."""
+
+SECONDS_PER_IMAGE = 0.02  # assumed before the first forward pass
+SMOOTHING = 0.2  # weight of the last forward pass in the moving average of seconds per image
 
 log = logging.getLogger(__name__)
 
 
 def never() -> bool:
-    """Say that a client is there."""
+    """Return False: the client has not gone."""
     return False
 
 
 @dataclass(eq=False)
 class Job:
-    """One request's images on their way.
+    """The images of one request.
 
     Attributes:
         images: uint8 or float32 [N, 3, side, side].
         deadline: On the clock of time.monotonic.
-        gone: Says whether the client has gone.
-        logits: float32 [N, classes], when it is done and nothing went wrong.
-        error: What went wrong.
+        gone: Returns whether the client has closed its connection.
+        arrived: On the clock of time.monotonic.
+        logits: float32 [N, classes], once the model has run.
+        refusal: Why there are no logits.
+        done: Set once there are logits or a refusal.
     """
 
     images: torch.Tensor
@@ -46,25 +59,24 @@ class Job:
     gone: Callable[[], bool] = never
     arrived: float = field(default_factory=time.monotonic)
     logits: torch.Tensor | None = None
-    error: ServingError | None = None
+    refusal: Refusal | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
-    def finish(self, logits: torch.Tensor | None = None, error: ServingError | None = None) -> None:
-        """Hand over the outcome."""
-        self.logits, self.error = logits, error
+    def finish(self, logits: torch.Tensor | None = None, refusal: Refusal | None = None) -> None:
+        """Set the outcome, one of the two."""
+        self.logits, self.refusal = logits, refusal
         self.done.set()
 
     def wait(self) -> torch.Tensor:
         """Return the logits.
 
         Raises:
-            ServingError: It was dropped, the deadline passed, or the model failed.
+            Refusal: It was dropped, the deadline passed, or the model failed.
         """
         if not self.done.wait(max(0.0, self.deadline - time.monotonic())):
-            raise ServingError(504, "the deadline passed before the images had their turn")
-        if self.error:
-            raise self.error
-        assert self.logits is not None
+            raise DeadlinePassedError
+        if self.logits is None:
+            raise self.refusal or ModelFailedError
         return self.logits
 
 
@@ -72,8 +84,9 @@ class Batcher:
     """The queue and its thread.
 
     Attributes:
+        max_batch, max_wait, max_queue: As given to the constructor.
         waiting: Images in the queue.
-        running: Images in the forward pass at the moment.
+        running: Images in the current forward pass.
     """
 
     def __init__(
@@ -84,13 +97,13 @@ class Batcher:
         max_queue: int,
         observe: Callable[[int], object] = lambda _images: None,
     ) -> None:
-        """Set up; `start` starts the thread.
+        """Create an empty queue; `start` starts the thread.
 
         Args:
-            max_batch: The most images of one forward pass.
-            max_wait: Seconds a request waits for company at most.
+            max_batch: The most images in one forward pass.
+            max_wait: The most seconds a request waits to fill the batch.
             max_queue: The most images that wait.
-            observe: Told the number of images of each forward pass.
+            observe: Called with the number of images of each forward pass.
         """
         self.max_batch, self.max_wait, self.max_queue = max_batch, max_wait, max_queue
         self.waiting = self.running = 0
@@ -98,35 +111,39 @@ class Batcher:
         self._queue: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._company = False
-        self._seconds_per_image = 0.02  # until it is known
+        self._last_was_shared = False
+        self._seconds_per_image = SECONDS_PER_IMAGE
         self._thread: threading.Thread | None = None
 
     def start(self, prepare: Callable[[], Predict], failed: Callable[[BaseException], object]) -> None:
-        """Start the thread, which calls `prepare` and then runs what that returns; `failed` is told if it cannot."""
+        """Start the thread. It calls `prepare`, then runs the function that it returned.
+
+        `failed` is called with the exception if `prepare` raises one.
+        """
 
         def body() -> None:
             try:
                 predict = prepare()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the starter of the server is the one to see it
+            except Exception as error:  # noqa: BLE001 - every failure is reported to the one who started the server
                 failed(error)
                 return
-            with torch.inference_mode():  # it is a thread's own
+            with torch.inference_mode():  # thread-local
                 self._run(predict)
 
         self._thread = threading.Thread(target=body, name="inference", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> Job:
-        """Take a job in.
+        """Put a job into the queue and return it.
 
         Raises:
-            ServingError: 429, the queue is full; 503, it is closed.
+            QueueFullError: There is no room.
+            DrainingError: The queue is closed.
         """
         count = len(job.images)
         with self._changed:
             if self._closed:
-                raise ServingError(503, "the server is draining: no new requests", 1)
+                raise DrainingError
             self.expect_room(count)
             self._queue.append(job)
             self.waiting += count
@@ -134,30 +151,32 @@ class Batcher:
         return job
 
     def expect_room(self, count: int = 1) -> None:
-        """Refuse what would be refused: a look before a body is decoded, without the lock; `submit` has the last word.
+        """Check for room without the lock, so that a request can be refused before its body is decoded.
+
+        `submit` checks again.
 
         Raises:
-            ServingError: 429, the queue is full.
+            QueueFullError: There is no room.
         """
         waiting = self.waiting
         if waiting + count > self.max_queue:
             seconds = (waiting + self.running) * self._seconds_per_image
-            raise ServingError(429, f"{waiting} images are waiting, which is all that may", max(1.0, seconds))
+            raise QueueFullError(waiting, max(1.0, seconds))
 
     @property
     def idle(self) -> bool:
-        """Say whether nothing waits and nothing runs."""
+        """Whether no image waits or runs."""
         with self._changed:
             return not (self._queue or self.running)
 
     def close(self) -> None:
-        """Take nothing in any more; what is in is still answered."""
+        """Accept no more jobs; those in the queue are still answered."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until a closed one has answered everything."""
+        """Wait until a closed queue has answered every job."""
         if self._thread:
             self._thread.join(timeout)
 
@@ -171,26 +190,27 @@ class Batcher:
             except Exception:
                 log.exception("the model failed on %d images", len(images))
                 for job in jobs:
-                    job.finish(error=ServingError(500, "the model failed"))
+                    job.finish(refusal=ModelFailedError())
             else:
                 parts = torch.split(logits, [len(job.images) for job in jobs])
                 for job, part in zip(jobs, parts, strict=True):
                     job.finish(part)
-            self._seconds_per_image += 0.2 * ((time.monotonic() - start) / len(images) - self._seconds_per_image)
-            self._company = len(jobs) > 1
+            seconds_per_image = (time.monotonic() - start) / len(images)
+            self._seconds_per_image += SMOOTHING * (seconds_per_image - self._seconds_per_image)
+            self._last_was_shared = len(jobs) > 1
             with self._changed:
                 self.running = 0
 
     def _take(self) -> list[Job]:
-        """Return the jobs of the next forward pass; none when it is closed and empty."""
+        """Return the jobs of the next forward pass; none once the queue is closed and empty."""
         while True:
             with self._changed:
                 while not self._queue and not self._closed:
                     self._changed.wait()
                 if not self._queue:
                     return []
-                if self._company:
-                    self._wait_for_company()
+                if self._last_was_shared:
+                    self._wait_to_fill()
                 jobs: list[Job] = []
                 while self._queue and self._fits(self._queue[0], jobs):
                     job = self._queue.popleft()
@@ -202,23 +222,23 @@ class Batcher:
                     return jobs
 
     def _fits(self, job: Job, jobs: list[Job]) -> bool:
-        """Say whether a job can join a batch: images that are normalised in other ways cannot."""
-        alike = not jobs or jobs[0].images.dtype == job.images.dtype
-        return alike and self.running + len(job.images) <= self.max_batch
+        """Return whether a job can join a batch. uint8 and float32 images are normalised differently and cannot mix."""
+        same_dtype = not jobs or jobs[0].images.dtype == job.images.dtype
+        return same_dtype and self.running + len(job.images) <= self.max_batch
 
-    def _wait_for_company(self) -> None:
+    def _wait_to_fill(self) -> None:
         until = self._queue[0].arrived + self.max_wait
         while self.waiting < self.max_batch and not self._closed and (left := until - time.monotonic()) > 0:
             self._changed.wait(left)
 
 
 def dropped(job: Job) -> bool:
-    """Finish a job that nobody waits for any more, and say so."""
+    """Finish a job whose deadline has passed or whose client has gone; return whether it was one."""
     if time.monotonic() >= job.deadline:
-        job.finish(error=ServingError(504, "the deadline passed before the images had their turn"))
-    else:
-        with contextlib.suppress(OSError):  # a socket that is closed: then it has gone as well
-            if not job.gone():
-                return False
-        job.finish(error=ServingError(499, "the client has gone"))
+        job.finish(refusal=DeadlinePassedError("the deadline passed before the images had their turn"))
+        return True
+    with contextlib.suppress(OSError):  # a closed socket raises: that client has gone as well
+        if not job.gone():
+            return False
+    job.finish(refusal=ClientGoneError())
     return True

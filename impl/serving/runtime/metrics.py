@@ -1,4 +1,4 @@
-"""What Prometheus is told. Each application has a registry of its own, so that two can live in one process."""
+"""Prometheus metrics. Each application has its own registry, so that two can live in one process."""
 
 from collections.abc import Callable
 
@@ -8,16 +8,16 @@ __all__ = ["Metrics"]
 
 
 class Metrics:
-    """The numbers of one server."""
+    """The metrics of one server."""
 
     def __init__(self, waiting: Callable[[], int]) -> None:
-        """Set up; `waiting` returns the images in the queue."""
+        """Register the metrics; `waiting` returns the number of images in the queue."""
         self._registry = CollectorRegistry()
         self.requests = Counter("serving_requests", "Requests by outcome", ["outcome"], registry=self._registry)
-        self.images = Counter("serving_images", "Images answered, by where from", ["origin"], registry=self._registry)
+        self.images = Counter("serving_images", "Images answered, by origin", ["origin"], registry=self._registry)
         self.batches = Histogram(
             "serving_batch_images",
-            "Images of a forward pass",
+            "Images in a forward pass",
             registry=self._registry,
             buckets=(1, 2, 4, 8, 16, 32, 64),
         )
@@ -31,5 +31,5 @@ class Metrics:
         depth.set_function(waiting)
 
     def text(self) -> bytes:
-        """Return all of it in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)

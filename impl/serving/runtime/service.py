@@ -1,30 +1,28 @@
-"""What stands between a request and the model: readiness, deadlines, remembered answers, the queue."""
+"""One model behind a queue: readiness, admission, deadlines, the answer cache."""
 
-import math
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, TypeVar
 
 import torch
-from werkzeug import Request
 
 from ..config import ServingConfig
-from ..http.errors import ServingError
-from ..http.inputs import ACCEPTED, Decoder
 from ..model.cores import keep_memory, use_cores
-from ..model.precision import Prepared, prepare
-from .answer_cache import Remembered
-from .batching import Batcher, Job, never
+from ..model.precision import prepare
+from ..model.snapshot import Prepared
+from .answer_cache import AnswerCache
+from .batching import Batcher, Job, Predict, never
 from .metrics import Metrics
+from .refusals import DrainingError, LoadFailedError, LoadingError
 
 __all__ = ["Service"]
 
-DECODING = 2
-"""Threads that decode bodies, for all those that answer requests: 200 of these, with images in whatever arena of the
-allocator each had, made memory grow by 200 MiB in 16 s of overload (AMD EPYC (Zen 5), 2 cores, 2026-11-23)."""
+DECODING_THREADS = 2
+"""Bodies are decoded in two threads, whatever the number of request threads. With 200 request threads decoding, images
+lay in as many arenas of the allocator, and memory grew by 200 MiB in 16 s of overload (AMD EPYC (Zen 5), 2 cores,
+2026-11-23)."""
 
 Decoded = TypeVar("Decoded")
 
@@ -33,60 +31,61 @@ class Service:
     """One model behind a queue.
 
     Attributes:
-        config: What it was told.
-        metrics: What it counts.
+        config: The configuration it was built with.
+        metrics: Its counters and histograms.
         batcher: Its queue.
-        failure: Why the model could not be loaded, if it could not.
+        answer_cache: Logits of images that it has seen; holds nothing unless `config.cache_mb` is above 0.
+        failure: The exception that loading the model ended in, if it failed.
+        draining: Whether it accepts no more requests.
     """
 
     def __init__(self, config: ServingConfig) -> None:
         """Begin to load the model, in the thread that will run it; `loaded` waits for that."""
         keep_memory()
         self.config = config
+        self.metrics = Metrics(lambda: self.batcher.waiting)
         self.batcher = Batcher(
             max_batch=config.max_batch,
             max_wait=config.max_wait_ms / 1e3,
             max_queue=config.max_queue,
-            observe=lambda images: self.metrics.batches.observe(images),  # noqa: PLW0108 - they come below
+            observe=self.metrics.batches.observe,
         )
-        self.metrics = Metrics(lambda: self.batcher.waiting)
+        self.answer_cache = AnswerCache(0, "")  # until the model is loaded
         self.failure: BaseException | None = None
         self.draining = False
-        self._decoding = ThreadPoolExecutor(DECODING, "decoding", use_cores, (1,))
+        self._decoding = ThreadPoolExecutor(DECODING_THREADS, "decoding", use_cores, (1,))
         self._prepared: Prepared | None = None
         self._settled = threading.Event()
-        cores = torch.get_num_threads()
+        self._cores = torch.get_num_threads()
+        self.batcher.start(self._load, self._load_failed)
 
-        def load() -> Callable[[torch.Tensor], torch.Tensor]:
-            use_cores(cores)
-            found = prepare(config)
-            size = (1, 3, found.side, found.side)
-            with torch.inference_mode():
-                found.run(torch.zeros(size, dtype=torch.uint8))
-            self.remembered = Remembered(round(config.cache_mb * 2**20), found.key)
-            self.decoder = Decoder(found.side, config.max_batch, config.max_pixels)
-            self._prepared = found
-            self._settled.set()
-            use_cores(1)  # the model knows its cores
-            return found.run
+    def _load(self) -> Predict:
+        use_cores(self._cores)
+        prepared = prepare(self.config)
+        size = (1, 3, prepared.side, prepared.side)
+        with torch.inference_mode():
+            prepared.run(torch.zeros(size, dtype=torch.uint8))
+        self.answer_cache = AnswerCache(round(self.config.cache_mb * 2**20), prepared.key)
+        self._prepared = prepared
+        self._settled.set()
+        use_cores(1)  # the engine has threads of its own
+        return prepared.run
 
-        def failed(error: BaseException) -> None:
-            self.failure = error
-            self._settled.set()
-
-        self.batcher.start(load, failed)
+    def _load_failed(self, error: BaseException) -> None:
+        self.failure = error
+        self._settled.set()
 
     @property
     def ready(self) -> bool:
-        """Say whether requests are answered."""
+        """Whether requests are answered."""
         return self._prepared is not None and not self.draining
 
     def loaded(self, timeout: float | None = None) -> Prepared:
         """Wait until the model is loaded, and return it.
 
         Raises:
-            TimeoutError: It was not in time.
-            BaseException: Whatever loading it ended in.
+            TimeoutError: It was not loaded in time.
+            BaseException: The exception that loading it ended in.
         """
         if not self._settled.wait(timeout):
             raise TimeoutError(f"the model was not loaded within {timeout} s")
@@ -96,87 +95,90 @@ class Service:
 
     @property
     def prepared(self) -> Prepared:
-        """Return the model.
+        """The model.
 
         Raises:
-            ServingError: 503, it is not there yet.
+            LoadingError: It is not loaded yet.
+            LoadFailedError: It could not be loaded.
         """
         if self._prepared is None:
-            raise ServingError(503, "the model could not be loaded" if self.failure else "the model is loading", 1)
+            raise LoadFailedError if self.failure else LoadingError
         return self._prepared
 
-    def admit(self, request: Request) -> float:
-        """Return the deadline of a request, on the clock of time.monotonic.
+    def admit(self) -> None:
+        """Refuse a request that cannot be answered, before its body is decoded.
 
         Raises:
-            ServingError: 503, not ready or draining; 429, the queue is full, which is said before anything is decoded;
-                400, it asks for a timeout that is no number.
+            LoadingError, LoadFailedError, DrainingError: The service is not ready.
+            QueueFullError: The queue is full, and no answer cache could answer instead.
         """
-        arrived = time.monotonic()
         if self.draining:
-            raise ServingError(503, "the server is draining: no new requests", 1)
-        assert self.prepared
-        if not self.remembered.limit:  # or an answer may be remembered, and need no place in the queue
+            raise DrainingError
+        if self._prepared is None:
+            raise LoadFailedError if self.failure else LoadingError
+        if not self.answer_cache.limit:
             self.batcher.expect_room()
-        asked = request.args.get("timeout_ms")
-        timeout = self.config.timeout_ms
-        if asked is not None:
-            try:
-                timeout = min(float(asked), timeout)  # in this order what is not a number stays that
-            except ValueError:
-                timeout = math.nan
-            if not timeout > 0:
-                raise ServingError(400, f"timeout_ms must be a number of milliseconds above 0, not {asked[:40]!r}")
-        return arrived + timeout / 1e3
 
     def decoded(self, decode: Callable[..., Decoded], *arguments: Any) -> Decoded:
-        """Return `decode(*arguments)`, called in one of the few threads that decode, in the context of the request."""
+        """Return `decode(*arguments)`, called in a decoding thread in the context of the request."""
         return self._decoding.submit(copy_context().run, decode, *arguments).result()
 
-    def logits(self, images: torch.Tensor, request: Request, deadline: float) -> tuple[torch.Tensor, bool]:
-        """Return the logits, float32 [N, classes], of images, and whether all of them were remembered.
+    def logits(
+        self, images: torch.Tensor, deadline: float, gone: Callable[[], bool] = never
+    ) -> tuple[torch.Tensor, bool]:
+        """Return the logits of images, and whether all of them were in the answer cache.
+
+        Args:
+            images: uint8 or float32 [N, 3, side, side].
+            deadline: On the clock of time.monotonic.
+            gone: Returns whether the client has closed its connection.
+
+        Returns:
+            float32 [N, classes], and whether the model did not have to run.
 
         Raises:
-            ServingError: 429, 499, 503 or 504.
+            Refusal: QueueFullError, DrainingError, DeadlinePassedError, ClientGoneError or ModelFailedError.
         """
-        gone: Callable[[], bool] = request.environ.get("waitress.client_disconnected", never)
-        if not self.remembered.limit:
-            found = self.batcher.submit(Job(images, deadline, gone)).wait()
+        if not self.answer_cache.limit:
+            logits = self.batcher.submit(Job(images, deadline, gone)).wait()
             self.metrics.images.labels("model").inc(len(images))
-            return found, False
-        keys = [self.remembered.key(image) for image in images]
-        known = [self.remembered.get(key) for key in keys]
-        missing = [place for place, logits in enumerate(known) if logits is None]
-        if missing:
-            found = self.batcher.submit(Job(images[missing], deadline, gone)).wait()
-            for place, logits in zip(missing, found, strict=True):
-                known[place] = logits
-                self.remembered.put(keys[place], logits)
-        self.metrics.images.labels("model").inc(len(missing))
-        self.metrics.images.labels("memory").inc(len(images) - len(missing))
-        return torch.stack([logits for logits in known if logits is not None]), not missing
+            return logits, False
+        keys = [self.answer_cache.key(image) for image in images]
+        rows = [self.answer_cache.get(key) for key in keys]
+        unseen = [place for place, row in enumerate(rows) if row is None]
+        if unseen:
+            logits = self.batcher.submit(Job(images[unseen], deadline, gone)).wait()
+            for place, row in zip(unseen, logits, strict=True):
+                rows[place] = row
+                self.answer_cache.put(keys[place], row)
+        self.metrics.images.labels("model").inc(len(unseen))
+        self.metrics.images.labels("memory").inc(len(images) - len(unseen))
+        return torch.stack([row for row in rows if row is not None]), not unseen
 
     def describe(self) -> dict[str, Any]:
-        """Return what `/ready` says."""
-        found = self.prepared
+        """Return what a client may know of the model and the limits.
+
+        Raises:
+            LoadingError, LoadFailedError: There is no model.
+        """
+        prepared = self.prepared
         return {
             "ready": self.ready,
             "model": self.config.model,
-            "precision": found.precision,
-            "agreement": found.agreement,
-            "classes": len(found.labels),
-            "image": [found.side, found.side],
-            "accepts": list(ACCEPTED),
+            "precision": prepared.precision,
+            "agreement": prepared.agreement,
+            "classes": len(prepared.labels),
+            "image": [prepared.side, prepared.side],
             "max_batch": self.config.max_batch,
         }
 
     def drain(self) -> None:
-        """Take nothing in any more; what is in is still answered."""
+        """Accept no more requests; those accepted are still answered."""
         self.draining = True
         self.batcher.close()
 
     def close(self) -> None:
-        """Drain, and wait until everything is answered."""
+        """Drain, and wait until every request is answered."""
         self.drain()
         self.batcher.join()
         self._decoding.shutdown()
