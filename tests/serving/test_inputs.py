@@ -20,6 +20,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor, resize
 
 from impl.serving import VARIANTS, ServingConfig
 from impl.serving.http.inputs import Decoder
+from impl.variant import best_of
 from tests.serving.conftest import TINY, kinds_of, npy, pictures
 
 DECODER = Decoder(64, 64, 10**6)
@@ -38,7 +39,7 @@ def file(body, name="a.png", kind="image/png"):
 
 @pytest.fixture(scope="module")
 def app(small_cache):
-    found = VARIANTS["optimised"](ServingConfig(model=TINY, precision="float32", max_body_mb=1, max_pixels=10**6))
+    found = VARIANTS[best_of(VARIANTS)](ServingConfig(model=TINY, precision="float32", max_body_mb=1, max_pixels=10**6))
     found.extensions["serving"].loaded(60)
     yield found
     found.extensions["serving"].close()
