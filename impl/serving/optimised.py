@@ -11,7 +11,7 @@ Why it is faster than `preloaded`:
   (`model.cores`).
 - Clients send 32 x 32 pictures, and the server resizes them: 64 images are 0.2 MB instead of 38.5, and nothing is
   unpickled (`http.inputs`).
-- The allocator keeps freed memory and returns none to the operating system (`model.cores`).
+- The allocator keeps freed memory and does not return it to the operating system (`model.cores`).
 - It starts from a snapshot of weights that are already laid out, mapped into memory (`model.snapshot`).
 
 What it costs: int8 logits differ from float32's, and up to 3 % of top-1 answers may differ; the first start takes

@@ -81,4 +81,4 @@ def pictures(count=1, seed=1):
 
 
 def kinds_of(answer):
-    return [found["index"] for found in answer["predictions"]]
+    return [prediction["index"] for prediction in answer["predictions"]]

@@ -68,7 +68,7 @@ def test_batches_are_counted_in_images(start, gate):
     jobs = [busy(batcher, gate), *(batcher.submit(job(*values)) for values in ([1, 2], [3], [4, 5], [6, 7]))]
     assert batcher.waiting == 7
     gate.open.set()
-    assert [found.wait().flatten().tolist() for found in jobs] == [[0], [1, 2], [3], [4, 5], [6, 7]]
+    assert [submitted.wait().flatten().tolist() for submitted in jobs] == [[0], [1, 2], [3], [4, 5], [6, 7]]
     assert gate.sizes == [1, 3, 4]
 
 
@@ -76,7 +76,7 @@ def test_images_of_another_dtype_wait_for_the_next_batch(start, gate):
     batcher = start()
     jobs = [busy(batcher, gate), batcher.submit(job(1)), batcher.submit(job(2, dtype=torch.uint8))]
     gate.open.set()
-    assert [found.wait().item() for found in jobs] == [0, 1, 2]
+    assert [submitted.wait().item() for submitted in jobs] == [0, 1, 2]
     assert gate.sizes == [1, 1, 1]
 
 
@@ -132,7 +132,7 @@ def test_a_closed_queue_answers_what_it_holds(start, gate):
     with pytest.raises(DrainingError, match="draining"):
         batcher.submit(job(2))
     gate.open.set()
-    assert [found.wait().item() for found in jobs] == [0, 1]
+    assert [submitted.wait().item() for submitted in jobs] == [0, 1]
 
 
 @pytest.mark.serial
@@ -149,11 +149,11 @@ def test_one_of_many_waits_to_fill_a_batch(start, gate):
     batcher = start(max_wait=5.0)
     jobs = [busy(batcher, gate), batcher.submit(job(1)), batcher.submit(job(2))]
     gate.open.set()
-    for found in jobs:
-        found.wait()
+    for submitted in jobs:
+        submitted.wait()
     late = [batcher.submit(job(value)) for value in range(3)]
     time.sleep(0.05)
     late.append(batcher.submit(job(3)))
-    for found in late:
-        found.wait()
+    for submitted in late:
+        submitted.wait()
     assert gate.sizes == [1, 2, 4]

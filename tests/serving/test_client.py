@@ -37,10 +37,10 @@ def test_the_pickle_is_the_original_clients():
     _, head_and_file, _ = body.split(b"--" + boundary)
     head, _, file = head_and_file.partition(b"\r\n\r\n")
     assert b'name="train_image"; filename="train_image.pkl"' in head
-    found = unpickled(file)
-    assert (found.shape, found.dtype) == ((2, 3, 224, 224), torch.float32)
+    tensor = unpickled(file)
+    assert (tensor.shape, tensor.dtype) == ((2, 3, 224, 224), torch.float32)
     expected = resize(torch.from_numpy(images).permute(0, 3, 1, 2), [224, 224], antialias=True) / 255
-    assert (found - expected).abs().max() < 2 / 255  # a tensor is resized a rounding away from a picture
+    assert (tensor - expected).abs().max() < 2 / 255  # a tensor is resized a rounding away from a picture
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])

@@ -21,10 +21,11 @@ from impl.serving import VARIANTS, ServingConfig
 from impl.serving.__main__ import main, parse
 from impl.serving.client import Connection, as_npy
 from impl.serving.http import server
+from impl.serving.http.errors import answer_to
 from impl.serving.http.inputs import Decoder
 from impl.serving.http.pickled import PICKLE
 from impl.serving.model.pictures import draw_pictures
-from impl.serving.runtime import service
+from impl.serving.runtime import refusals, service
 from impl.variant import best_of
 from tests.serving.conftest import TINY, kinds_of, npy, pictures
 from tests.serving.test_inputs import malformed
@@ -68,10 +69,10 @@ def test_every_image_gets_its_own_answer(build, listen):
     app = build()
     url = listen(app)
     images, _ = draw_pictures(700, 21)
-    found = app.extensions["serving"]
-    decoded = Decoder(found.prepared.side, 1000, 10**6).array(images, "all")
+    serving = app.extensions["serving"]
+    decoded = Decoder(serving.prepared.side, 1000, 10**6).array(images, "all")
     with torch.inference_mode():
-        expected = torch.softmax(torch.cat([found.prepared.run(image[None]) for image in decoded]), dim=1)
+        expected = torch.softmax(torch.cat([serving.prepared.run(image[None]) for image in decoded]), dim=1)
     assert len(set(expected.argmax(dim=1).tolist())) >= 8
     assert len({round(value, 5) for value in expected.amax(dim=1).tolist()}) > 600, "answers can be told apart"
 
@@ -81,9 +82,9 @@ def test_every_image_gets_its_own_answer(build, listen):
                 count = 1 + place % 3 // 2
                 answer = connection.post(*as_npy(images[place : place + count]))
                 assert answer.status == 200
-                for found, right in zip(answer.body["predictions"], expected[place : place + count], strict=True):
-                    assert found["index"] == int(right.argmax())
-                    assert abs(found["probability"] - float(right.max())) < 2e-5
+                for prediction, right in zip(answer.body["predictions"], expected[place : place + count], strict=True):
+                    assert prediction["index"] == int(right.argmax())
+                    assert abs(prediction["probability"] - float(right.max())) < 2e-5
         return True
 
     with ThreadPoolExecutor(32) as pool:
@@ -149,11 +150,11 @@ def test_full_queue_and_deadline(build, listen):
         return answer.status, time.monotonic() - begun, answer.headers
 
     with ThreadPoolExecutor(9) as pool:
-        found = list(pool.map(timed, ["/predict"] * 8 + ["/predict?timeout_ms=100"]))
-    statuses = [status for status, _, _ in found]
+        answers = list(pool.map(timed, ["/predict"] * 8 + ["/predict?timeout_ms=100"]))
+    statuses = [status for status, _, _ in answers]
     assert statuses.count(200) >= 3
     assert statuses.count(429) >= 3
-    for status, seconds, headers in found:
+    for status, seconds, headers in answers:
         if status == 429:
             assert seconds < 0.4
             assert int(headers["Retry-After"]) >= 1
@@ -197,8 +198,8 @@ def test_what_waitress_refuses_is_json_too(build, listen):
     ):
         with socket.create_connection(address(url), 5) as connection:
             connection.sendall(request)
-            found = b"".join(iter(lambda: connection.recv(4096), b""))
-        head, _, body = found.partition(b"\r\n\r\n")
+            received = b"".join(iter(lambda: connection.recv(4096), b""))
+        head, _, body = received.partition(b"\r\n\r\n")
         assert head.startswith(f"HTTP/1.{'0' if status == 400 and request.startswith(b'n') else '1'} {status}".encode())
         assert json.loads(body)["success"] is False
 
@@ -215,8 +216,8 @@ def test_three_hundred_malformed_requests_over_sockets(build, listen):
             connection.sendall(raw(body, kind, lie))
             if lie:
                 continue  # the server waits for the rest, and this client disconnects
-            found = connection.recv(4096)
-        assert re.match(rb"HTTP/1.1 (200|400|413|415|422) ", found), found
+            received = connection.recv(4096)
+        assert re.match(rb"HTTP/1.1 (200|400|413|415|422) ", received), received
     assert kinds_of(posted(url, pictures(3)).body) == right
 
 
@@ -268,8 +269,8 @@ def test_sigterm_under_load_loses_no_accepted_request(command):
         while len(statuses) < 100:
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        for found in clients:
-            found.result(30)
+        for running in clients:
+            running.result(30)
     assert process.wait(20) == 0, process.stderr.read()
     assert set(statuses) <= {200, 503}, set(statuses)
     # A request that was still on its way when the socket closed was never accepted; each that was read is answered.
@@ -282,13 +283,29 @@ def test_draining_answers_what_waits(build, listen):
     url = listen(app)
     sizes = slowed(app, 0.1)
     with ThreadPoolExecutor(8) as pool:
-        found = [pool.submit(posted, url, pictures()) for _ in range(8)]
+        pending = [pool.submit(posted, url, pictures()) for _ in range(8)]
         while not (sizes and app.extensions["serving"].batcher.waiting == 7):
             time.sleep(0.005)
         app.extensions["serving"].drain()
         assert posted(url, pictures()).status == 503
-        assert [answer.result().status for answer in found] == [200] * 8
+        assert [answer.result().status for answer in pending] == [200] * 8
     assert len(sizes) == 8
+
+
+def test_every_refusal_of_the_runtime_has_a_status():
+    made = [refusals.QueueFullError(8, 2.6)]
+    made += [kind() for kind in refusals.Refusal.__subclasses__() if kind is not refusals.QueueFullError]
+    answers = {type(refusal).__name__: answer_to(refusal) for refusal in made}
+    assert {name: (answer.status, answer.retry_after) for name, answer in answers.items()} == {
+        "QueueFullError": (429, 2.6),
+        "ClientGoneError": (499, None),
+        "ModelFailedError": (500, None),
+        "LoadingError": (503, 1),
+        "LoadFailedError": (503, 1),
+        "DrainingError": (503, 1),
+        "DeadlinePassedError": (504, None),
+    }
+    assert all(answer.reason for answer in answers.values())
 
 
 def listening_port(process, patience=60.0):

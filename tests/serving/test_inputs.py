@@ -39,10 +39,12 @@ def file(body, name="a.png", kind="image/png"):
 
 @pytest.fixture(scope="module")
 def app(small_cache):
-    found = VARIANTS[best_of(VARIANTS)](ServingConfig(model=TINY, precision="float32", max_body_mb=1, max_pixels=10**6))
-    found.extensions["serving"].loaded(60)
-    yield found
-    found.extensions["serving"].close()
+    application = VARIANTS[best_of(VARIANTS)](
+        ServingConfig(model=TINY, precision="float32", max_body_mb=1, max_pixels=10**6)
+    )
+    application.extensions["serving"].loaded(60)
+    yield application
+    application.extensions["serving"].close()
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +97,11 @@ def test_jpeg_and_other_modes_of_png(client):
 
 def test_top(client):
     answer = client.post("/predict?top=4", data=npy(FEW), content_type="application/x-npy").json
-    for found in answer["predictions"]:
-        likely = [entry["probability"] for entry in found["top"]]
+    for prediction in answer["predictions"]:
+        likely = [entry["probability"] for entry in prediction["top"]]
         assert len(likely) == 4
         assert likely == sorted(likely, reverse=True)
-        assert found["top"][0] == {key: found[key] for key in ("index", "label", "probability")}
+        assert prediction["top"][0] == {key: prediction[key] for key in ("index", "label", "probability")}
     for top in ("0", "11", "-1", "x", "1e9", "9" * 30, ""):
         assert client.post(f"/predict?top={top}", data=npy(FEW)).status_code == 400
 
@@ -253,13 +255,13 @@ def answered(client, body, kind, path="/predict"):
 
 def test_seven_thousand_malformed_requests(client, right):
     """With the generated ones below these are ten thousand; `soak` sends as many over sockets."""
-    chance, found = random.Random(11), []
+    chance, statuses = random.Random(11), []
     for number in range(7_000):
-        found.append(answered(client, *malformed(chance)))
+        statuses.append(answered(client, *malformed(chance)))
         if number % 1_000 == 0:
             assert kinds_of(client.post("/predict", data=npy(FEW), content_type=NPY).json) == right
-    assert {200, 400, 413, 415, 422} <= set(found), "some kinds of damage never occurred"
-    assert found.count(200) < 1_800
+    assert {200, 400, 413, 415, 422} <= set(statuses), "some kinds of damage never occurred"
+    assert statuses.count(200) < 1_800
 
 
 headers = st.fixed_dictionaries(
@@ -356,8 +358,8 @@ def test_kserve(client, right):
         assert answer.status_code == 200, answer.text
         length = int(answer.headers["Inference-Header-Content-Length"])
         (output,) = json.loads(answer.data[:length])["outputs"]
-        found = np.frombuffer(answer.data[length:], "<f4").reshape(output["shape"])
-        assert np.allclose(found, probabilities, atol=1e-6)
+        values = np.frombuffer(answer.data[length:], "<f4").reshape(output["shape"])
+        assert np.allclose(values, probabilities, atol=1e-6)
         assert output["parameters"]["binary_data_size"] == len(answer.data) - length
 
     assert client.get("/v2").json["extensions"] == ["binary_tensor_data"]

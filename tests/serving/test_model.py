@@ -39,12 +39,12 @@ def test_a_checkpoint(form, tmp_path):
     safetensors.torch.save_file(state, path) if form == "safetensors" else torch.save(state, path)
     (tmp_path / "labels.txt").write_text("\n".join("abcdefghij"))
     config = dataclasses.replace(CONFIG, checkpoint=path, labels=tmp_path / "labels.txt", precision="float32")
-    found = prepare(config)
-    assert found.labels == tuple("abcdefghij")
+    prepared = prepare(config)
+    assert prepared.labels == tuple("abcdefghij")
     model = rebuild(TINY, source_of(config))
     images = drawn(5, 1, 64)
     with torch.inference_mode():
-        assert (found.run(images) - model(images / 255)).abs().max() < 1e-4
+        assert (prepared.run(images) - model(images / 255)).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize(

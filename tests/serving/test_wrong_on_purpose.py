@@ -117,8 +117,8 @@ def test_every_call_has_images_of_its_own():
 def test_other_classes_than_the_baselines(precision, count, wrong):
     """What is allowed is the promise, and less where the answer's precision is held to more."""
     kinds = [place % 10 for place in range(count)]
-    (found,) = changed([answer(kinds, **({"precision": precision} if precision else {}))], wrong)
-    check = partial(case.assert_promised, BEST, found, kinds)
+    (wrong_answer,) = changed([answer(kinds, **({"precision": precision} if precision else {}))], wrong)
+    check = partial(case.assert_promised, BEST, wrong_answer, kinds)
     if (precision, wrong) == ("int8", 1):
         check()
         return
@@ -206,13 +206,13 @@ HELD = Outcome([5.0] * 400, [0.004] * 1400, [], 0, 12.0, (10**9, 10**9 + 10**8, 
     ],
 )
 def test_an_overload_that_was_not_withstood(change, says, missed):
-    found = dataclasses.replace(HELD, **change)
+    outcome = dataclasses.replace(HELD, **change)
     if says is None:
-        case.assert_withstood(found, 40)
+        case.assert_withstood(outcome, 40)
     else:
         with pytest.raises(AssertionError, match=re.escape(says)):
-            case.assert_withstood(found, 40)
-    checks = soak.judge(found, 40, {"400": 10_000}, (320, 320), (found.memory[0], found.memory[2]))
+            case.assert_withstood(outcome, 40)
+    checks = soak.judge(outcome, 40, {"400": 10_000}, (320, 320), (outcome.memory[0], outcome.memory[2]))
     assert [name for name, held in checks.items() if not held] == [name for name in checks if missed and missed in name]
 
 
