@@ -47,6 +47,7 @@ def test_plain():
 """
 
 SELFCHECKS = 3
+CONTROL_AND_CANARY = 2
 SLEEP = "time.sleep(0.004)"  # which a busy machine prolongs less than work
 
 
@@ -133,6 +134,28 @@ def test_slower_is_confirmed_and_fails(pytester, repository):
             "toy test_revision[[]other[]] *slower*",
         ]
     )
+
+
+def test_alpha_is_split_before_deselection_and_a_fresh_process_gets_that_of_one_duel(pytester, repository, monkeypatch):
+    confirming = []
+    run_process = subprocess.run
+
+    def spy(command, **options):
+        confirming.extend(str(word) for word in command if str(word).startswith("--alpha"))
+        return run_process(command, **options)
+
+    monkeypatch.setattr("benchmarks.gate.compare.confirm.subprocess.run", spy)
+    more = "\ndef test_ratio(duel):\n    pass\n"
+    repository(other="time.sleep(0.0046)", benchmarks=SUITE + more)
+    pytester.runpytest_inprocess("--against=HEAD", "--duel-seed=1", "-k", "other", "--gate-json=gate.json")
+    found = json.loads((pytester.path / "gate.json").read_text())
+    (row,) = found["revision"]["benchmarks"]
+    assert row["duel"]["alpha"] == pytest.approx(0.001 / (2 + 1 + CONTROL_AND_CANARY))
+    assert confirming == [f"--alpha={row['duel']['alpha']}"] * 2
+    options = ["--against=HEAD", "--confirm=reference:toylib.case", *confirming[:1], "--gate-json=gate.json"]
+    pytester.runpytest_subprocess(*options, "suite/test_toy.py::test_revision[other]")
+    (again,) = json.loads((pytester.path / "gate.json").read_text())["revision"]["benchmarks"]
+    assert again["duel"]["alpha"] == row["duel"]["alpha"]
 
 
 def test_faster_is_said(pytester, repository):

@@ -43,6 +43,7 @@ def suite(pytester, monkeypatch):
 
 
 SELFCHECKS = 3  # control, canary, nothing missing: in every run that compares
+CONTROL_AND_CANARY = 2
 
 
 def run(pytester, *options, compares=False, **outcomes):
@@ -131,7 +132,7 @@ def test_one_measurement_per_test(pytester, suite):
     result.stdout.fnmatch_lines(["*one measurement per test: *benchmark(...)*"])
 
 
-def test_alpha_is_split_over_the_duels_that_run(pytester, suite):
+def test_alpha_is_split_over_the_duels_of_the_suite_whatever_k_selects(pytester, suite):
     suite(reference=0.02, more="".join(f"\ndef test_more_{i}(duel):\n    pass\n" for i in range(40)))
 
     def pairs(*options):
@@ -139,10 +140,15 @@ def test_alpha_is_split_over_the_duels_that_run(pytester, suite):
         (bench,) = json.loads((pytester.path / "out.json").read_text())["benchmarks"]
         return bench["extra_info"]["duel"]["pairs"], bench["extra_info"]["duel"]["alpha"]
 
-    alone, among = pairs("-k", "speedup"), pairs("-W", "ignore")
-    assert alone[1] == pytest.approx(41 * among[1]) == 0.001
-    assert alone[0] < among[0]
-    assert pairs("-k", "speedup", "--alpha=0.05")[0] < alone[0]
+    everything = pairs("-W", "ignore")
+    assert everything[1] == pytest.approx(0.001 / (41 + CONTROL_AND_CANARY))
+    for selection in (
+        ["-k", "speedup"],
+        ["-k", "not more"],
+        [f"--deselect=test_toy.py::test_more_{i}" for i in range(40)],
+    ):
+        assert pairs(*selection) == everything
+    assert pairs("-k", "speedup", "--alpha=0.05")[0] < everything[0]
 
 
 # pytest-benchmark's own options

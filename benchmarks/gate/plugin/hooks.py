@@ -15,6 +15,7 @@ from ..report.json_report import as_json
 from .session import GATE, anchor_storage, choose_runs, open_gate
 
 SELFCHECK = Path(__file__).with_name("selfcheck.py")
+CONTROL_AND_CANARY = 2  # the duels by which a run proves itself, in every share of alpha
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -89,6 +90,9 @@ def pytest_collection_modifyitems(
     """Select what the run is about, and have a run that compares prove itself, whatever else was deselected."""
     gate = config.stash[GATE]
     gate.collected = [item.nodeid for item in items if MEASURING & set(getattr(item, "fixturenames", ()))]
+    # Before anything is deselected: jobs that share a suite by -k share its alpha.
+    duels = sum(bool({"duel", "against"} & set(getattr(item, "fixturenames", ()))) for item in items)
+    gate.duels = 1 if gate.confirming else duels + CONTROL_AND_CANARY
     yield
     wanted = [item for item in items if ("against" in getattr(item, "fixturenames", ())) == bool(gate.revision)]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
@@ -101,13 +105,6 @@ def _selfchecks(session: pytest.Session) -> tuple[list[pytest.Item], list[pytest
     module = pytest.Module.from_parent(session, path=SELFCHECK)
     *first, last = session.genitems(module)
     return list(first), [last]
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Count the duels that share alpha."""
-    gate = session.config.stash[GATE]
-    duels = sum(bool({"duel", "against"} & set(getattr(item, "fixturenames", ()))) for item in session.items)
-    gate.duels = max(duels, 1)
 
 
 @pytest.hookimpl(wrapper=True)
