@@ -1,1 +1,1 @@
-"""Clients, and the load that they put on a server."""
+"""Load on servers: their processes, clients, open-loop load."""

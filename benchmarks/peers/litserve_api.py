@@ -1,4 +1,4 @@
-"""LitServe's API; in a module of its own, because LitServe sends it to a process by name."""
+"""LitServe's API, in its own module because LitServe passes it to a process by name."""
 
 import base64
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 import litserve
 import torch
 
-from benchmarks.peers.serving import Model
+from .served_model import ServedModel
 
 
-class Served(litserve.LitAPI):
+class Api(litserve.LitAPI):
     """One image in, its answer out."""
 
     def setup(self, _device: str) -> None:
-        """Load."""
-        self.model = Model()
+        """Load the model."""
+        self.model = ServedModel()
 
     def decode_request(self, request: dict[str, str]) -> torch.Tensor:
-        """Decode."""
+        """Decode one body."""
         return self.model.decode(base64.b64decode(request["image"]))
 
     def batch(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Leave a batch a list."""
+        """Return the batch as a list."""
         return inputs
 
     def predict(self, x: list[torch.Tensor]) -> list[dict[str, Any]]:
@@ -29,9 +29,9 @@ class Served(litserve.LitAPI):
         return self.model.predict(x)
 
     def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Leave the answers a list."""
+        """Return the answers as a list."""
         return output
 
     def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
-        """Leave an answer as it is."""
+        """Return the answer unchanged."""
         return output

@@ -1,23 +1,23 @@
-"""mosec's worker; in a module of its own, because mosec sends it to a process by name."""
+"""mosec's worker, in its own module because mosec passes it to a process by name."""
 
 from typing import Any
 
 import mosec
 import torch
 
-from benchmarks.peers.serving import Model
+from .served_model import ServedModel
 
 
-class Served(mosec.Worker):
+class Worker(mosec.Worker):
     """One image in, its answer out."""
 
     def __init__(self) -> None:
-        """Load."""
+        """Load the model."""
         super().__init__()
-        self.model = Model()
+        self.model = ServedModel()
 
     def deserialize(self, data: bytes) -> torch.Tensor:
-        """Decode."""
+        """Decode one body."""
         return self.model.decode(data)
 
     def forward(self, data: list[torch.Tensor]) -> list[dict[str, Any]]:

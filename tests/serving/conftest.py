@@ -1,4 +1,4 @@
-"""A vision transformer of 0.2 million weights, in a cache that only these tests see."""
+"""A vision transformer with 0.2 million weights, a cache folder per process, and servers for the tests."""
 
 import contextlib
 import io
@@ -14,6 +14,7 @@ from impl.serving import VARIANTS, ServingConfig
 from impl.serving.http.server import Server
 from impl.serving.model.pictures import draw_pictures
 from impl.shared.cache import CACHE_VARIABLE
+from impl.variant import best_of
 
 TINY = "serving_tests_tiny_vit"
 if TINY not in torchvision.models.list_models():
@@ -40,12 +41,12 @@ def threads():
 
 @pytest.fixture
 def build(small_cache):
-    """Build an optimised application that is ready; it is closed at the end."""
+    """Build an application of the best variant that is ready; it is closed at the end."""
     with contextlib.ExitStack() as stack:
 
         def make(**settings):
             settings = {"model": TINY, "precision": "float32", **settings}
-            app = VARIANTS["optimised"](ServingConfig(**settings))
+            app = VARIANTS[best_of(VARIANTS)](ServingConfig(**settings))
             stack.callback(app.extensions["serving"].close)
             app.extensions["serving"].loaded(120)
             return app
@@ -55,7 +56,7 @@ def build(small_cache):
 
 @pytest.fixture
 def listen():
-    """Put an application on a port, in a thread; return its URL."""
+    """Serve an application from a thread; return its URL."""
     with contextlib.ExitStack() as stack:
 
         def start(app, **more):

@@ -1,7 +1,7 @@
-"""What takes longer than a minute: `make soak` starts the server with ViT-L/32 and prints what became of it.
+"""A test of some minutes: `make soak` starts the server with ViT-L/32, puts it under load, and prints the outcome.
 
-Overload at four times its capacity for 60 s, 10,000 spoiled requests over sockets, and answers compared throughout: any
-miss ends it with a status other than 0.
+An overload at four times its capacity for 60 s, 10,000 malformed requests over sockets, and answers that are compared
+before, during and after. The exit status is 0 only if every check held.
 """
 
 import argparse
@@ -12,11 +12,14 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-from benchmarks.load.serving import Clients, Outcome, overload, p99, running
-from impl.serving import ServingConfig
+from benchmarks.load.clients import Clients, p99
+from benchmarks.load.overload import Outcome, overload
+from benchmarks.load.servers import running
+from impl.serving import VARIANTS, ServingConfig
 from impl.serving.client import as_npy
 from impl.serving.model.pictures import draw_pictures
-from tests.serving.test_inputs import spoiled
+from impl.variant import best_of
+from tests.serving.test_inputs import malformed
 
 CLIENTS = 32
 COMPARED = 10 * CLIENTS  # images, before and after
@@ -24,12 +27,12 @@ REFUSED_WITHIN = 0.05
 GROWTH = 128 * 2**20
 
 
-def spoil(url: str, count: int) -> dict[str, int]:
-    """Send spoiled requests over sockets; return how many ended in each status."""
-    chance, found = random.Random(2026), {}
+def post_malformed(url: str, count: int) -> dict[str, int]:
+    """Send malformed requests over sockets; return how many were answered with each status."""
+    chance, statuses = random.Random(2026), {}
     parts = urlsplit(url)
     for _ in range(count):
-        body, kind = spoiled(chance)
+        body, kind = malformed(chance)
         kind = kind.replace("\0", "")
         head = f"POST /predict HTTP/1.1\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
         with socket.create_connection((parts.hostname, parts.port), 30) as connection:
@@ -37,12 +40,12 @@ def spoil(url: str, count: int) -> dict[str, int]:
             answer = connection.recv(4096)
         status = re.match(rb"HTTP/1.1 (\d+)", answer)
         name = status[1].decode() if status else "none"
-        found[name] = found.get(name, 0) + 1
-    return found
+        statuses[name] = statuses.get(name, 0) + 1
+    return statuses
 
 
 def compare(url: str, requests: int) -> tuple[int, float]:
-    """Have 32 clients send an image each, again and again; return how many answers are right, and images a second."""
+    """Let 32 clients send one image per request; return the number of right answers, and images per second."""
     clients = Clients(url, CLIENTS)
     pictures, kinds = draw_pictures(requests, 77)
     start = time.perf_counter()
@@ -59,12 +62,12 @@ def compare(url: str, requests: int) -> tuple[int, float]:
 def judge(
     outcome: Outcome, capacity: float, statuses: dict[str, int], right: tuple[int, int], memory: tuple[int, int]
 ) -> dict[str, bool]:
-    """Say which checks held: right answers and bytes of memory are those before and after."""
+    """Return whether each check held; `right` and `memory` are answers and bytes before and after."""
     bound = (ServingConfig.max_queue + ServingConfig.max_batch) / capacity
     refusals = {"200", "400", "413", "415", "422"}
     return {
         "every answer right": right == (COMPARED, COMPARED) and not outcome.wrong,
-        "only 200, 400, 413, 415 and 422 for spoiled requests": not set(statuses) - refusals,
+        "only 200, 400, 413, 415 and 422 for malformed requests": not set(statuses) - refusals,
         "only 200 and 429 in overload": not outcome.others,
         f"p99 of the accepted within twice {bound:.2f} s": p99(outcome.accepted) <= 2 * bound,
         f"p99 of the refused within {1e3 * REFUSED_WITHIN:.0f} ms": p99(outcome.refused) <= REFUSED_WITHIN,
@@ -75,22 +78,22 @@ def judge(
 def main() -> int:
     """Run; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.serving.soak", description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="of overload")
-    parser.add_argument("--spoiled", type=int, default=10_000, help="requests")
+    parser.add_argument("--seconds", type=float, default=60.0, help="duration of the overload")
+    parser.add_argument("--malformed", type=int, default=10_000, help="number of malformed requests")
     options = parser.parse_args()
     misses = []
-    with running("-m", "impl.serving", "optimised", "--port", "0") as (url, process):
+    with running("-m", "impl.serving", best_of(VARIANTS), "--port", "0") as (url, process):
         compare(url, 2 * CLIENTS)
         start = process.memory_info().rss
         before, capacity = compare(url, COMPARED)
-        print(f"{COMPARED} images from {CLIENTS} clients: {before} right, {capacity:.1f} images a second", flush=True)
-        statuses = spoil(url, options.spoiled)
-        print(f"{options.spoiled} spoiled requests: {statuses}", flush=True)
+        print(f"{COMPARED} images from {CLIENTS} clients: {before} right, {capacity:.1f} images per second", flush=True)
+        statuses = post_malformed(url, options.malformed)
+        print(f"{options.malformed} malformed requests: {statuses}", flush=True)
         outcome = overload(url, process, 4 * capacity, options.seconds)
-        print(f"overload at {4 * capacity:.0f} images a second: {outcome}", flush=True)
+        print(f"overload at {4 * capacity:.0f} images per second: {outcome}", flush=True)
         after, _ = compare(url, COMPARED)
         end = process.memory_info().rss
-        print(f"after it: {after} of {COMPARED} right; memory {start / 2**20:.0f} and {end / 2**20:.0f} MiB")
+        print(f"afterwards: {after} of {COMPARED} right; memory {start / 2**20:.0f} and {end / 2**20:.0f} MiB")
         checks = judge(outcome, capacity, statuses, (before, after), (start, end))
         misses = [name for name, held in checks.items() if not held]
         for name, held in checks.items():

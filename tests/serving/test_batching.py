@@ -1,4 +1,4 @@
-"""The queue: what shares a forward pass, what is refused, what is dropped before it costs one."""
+"""The queue: which requests share a forward pass, which are refused, and which are dropped before they cost one."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ from impl.serving.runtime.refusals import (
 
 
 class Gate:
-    """A model that waits until it is let go, and notes its batches."""
+    """A model that waits until it is opened, and records the sizes of its batches."""
 
     def __init__(self):
         self.sizes, self.open, self.entered = [], threading.Event(), threading.Event()
@@ -72,7 +72,7 @@ def test_batches_are_counted_in_images(start, gate):
     assert gate.sizes == [1, 3, 4]
 
 
-def test_images_of_another_type_wait_for_the_next(start, gate):
+def test_images_of_another_dtype_wait_for_the_next_batch(start, gate):
     batcher = start()
     jobs = [busy(batcher, gate), batcher.submit(job(1)), batcher.submit(job(2, dtype=torch.uint8))]
     gate.open.set()
@@ -113,7 +113,7 @@ def test_a_deadline_that_passes_in_the_model(start, gate):
         batcher.submit(job(1, seconds=0.05)).wait()
 
 
-def test_a_model_that_fails_is_not_the_end(start):
+def test_the_queue_survives_a_model_that_fails(start):
     def fail(images):
         if images.sum() < 0:
             raise RuntimeError("no")
@@ -125,7 +125,7 @@ def test_a_model_that_fails_is_not_the_end(start):
     assert batcher.submit(job(1)).wait().item() == 1
 
 
-def test_closing_answers_what_is_in(start, gate):
+def test_a_closed_queue_answers_what_it_holds(start, gate):
     batcher = start()
     jobs = [busy(batcher, gate), batcher.submit(job(1))]
     batcher.close()
@@ -135,7 +135,8 @@ def test_closing_answers_what_is_in(start, gate):
     assert [found.wait().item() for found in jobs] == [0, 1]
 
 
-def test_a_lone_client_does_not_wait_for_company(start, gate):
+@pytest.mark.serial
+def test_a_lone_client_does_not_wait_to_fill_a_batch(start, gate):
     gate.open.set()
     batcher = start(max_wait=5.0)
     begun = time.monotonic()
@@ -144,7 +145,7 @@ def test_a_lone_client_does_not_wait_for_company(start, gate):
     assert time.monotonic() - begun < 2
 
 
-def test_one_of_many_does(start, gate):
+def test_one_of_many_waits_to_fill_a_batch(start, gate):
     batcher = start(max_wait=5.0)
     jobs = [busy(batcher, gate), batcher.submit(job(1)), batcher.submit(job(2))]
     gate.open.set()

@@ -1,4 +1,4 @@
-"""The client of the task: its data, its forms, its plot, and what it does when a server does not answer."""
+"""The client of the task: its data, its encodings, its plot, its connections, and servers that do not answer."""
 
 import contextlib
 import socket
@@ -15,10 +15,10 @@ from impl.serving.http.pickled import unpickled
 from tests.serving.conftest import TINY
 
 
-def test_fake_data_takes_the_place_of_what_is_not_there(tmp_path):
-    images, told = client.load_images(5, tmp_path, download=False)
+def test_fake_data_replaces_missing_data(tmp_path):
+    images, description = client.load_images(5, tmp_path, download=False)
     assert (images.shape, images.dtype) == ((5, 32, 32, 3), np.uint8)
-    assert told.startswith("FakeData, because CIFAR-10 is not in")
+    assert description.startswith("FakeData, because CIFAR-10 is not in")
     assert (client.load_images(5, tmp_path, download=False)[0] == images).all()
 
 
@@ -49,9 +49,9 @@ def test_a_run_with_its_plot(suffix, build, listen, tmp_path, capsys):
     plot = tmp_path / f"times.{suffix}"
     arguments = ["--url", url, "--requests", "6", "--batch", "3", "--concurrency", "2", "--no-download"]
     assert client.main([*arguments, "--data", str(tmp_path), "--plot", str(plot)]) == 0
-    said = capsys.readouterr().out
-    assert "FakeData" in said
-    assert "6 requests: maximum" in said
+    output = capsys.readouterr().out
+    assert "FakeData" in output
+    assert "6 requests: maximum" in output
     drawn = plot.read_bytes()
     assert drawn.startswith(b"\x89PNG" if suffix == "png" else b"<?xml")
     if suffix == "svg":
@@ -71,7 +71,7 @@ def test_an_original_gets_pickles(listen, tmp_path, monkeypatch):
     assert client.main(["--url", url, "--requests", "3", "--batch", "2", "--data", str(tmp_path), "--no-download"]) == 0
 
 
-def test_nobody_answers():
+def test_no_server():
     with pytest.raises(SystemExit, match="cannot be reached"):
         client.main(["--url", "http://127.0.0.1:9"])
 

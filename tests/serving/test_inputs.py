@@ -1,4 +1,4 @@
-"""What is read, and what is refused: each with its status and its reason, never with a 500."""
+"""Inputs that are read, and inputs that are refused: each with its status and reason, never with a 500."""
 
 import io
 import json
@@ -20,6 +20,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor, resize
 
 from impl.serving import VARIANTS, ServingConfig
 from impl.serving.http.inputs import Decoder
+from impl.variant import best_of
 from tests.serving.conftest import TINY, kinds_of, npy, pictures
 
 DECODER = Decoder(64, 64, 10**6)
@@ -38,7 +39,7 @@ def file(body, name="a.png", kind="image/png"):
 
 @pytest.fixture(scope="module")
 def app(small_cache):
-    found = VARIANTS["optimised"](ServingConfig(model=TINY, precision="float32", max_body_mb=1, max_pixels=10**6))
+    found = VARIANTS[best_of(VARIANTS)](ServingConfig(model=TINY, precision="float32", max_body_mb=1, max_pixels=10**6))
     found.extensions["serving"].loaded(60)
     yield found
     found.extensions["serving"].close()
@@ -103,14 +104,14 @@ def test_top(client):
         assert client.post(f"/predict?top={top}", data=npy(FEW)).status_code == 400
 
 
-def lying(shape, dtype, body=b""):
+def npy_of(shape, dtype, body=b""):
     out = io.BytesIO()
     np.lib.format.write_array_header_1_0(out, {"descr": dtype, "fortran_order": False, "shape": shape})
     return out.getvalue() + body
 
 
 def bomb(width, height):
-    """A PNG of a few bytes that says it is huge, and is."""
+    """A decompression bomb: a PNG of a few bytes with huge dimensions."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -133,11 +134,11 @@ ONE = encoded(FEW[0])
         (b"GIF89a" + bytes(50), PNG, 400, "damaged"),
         (npy(FEW)[:-1], NPY, 400, "says .* bytes, and has"),
         (npy(FEW) + b"\0", NPY, 400, "says .* bytes, and has"),
-        (lying((10**12, 32, 32, 3), "|u1"), NPY, 400, "3072000000000000 bytes, and has 0"),
-        (lying((2**62, 2**62, 2**62, 3), "|u1", b"x"), NPY, 400, "says"),
+        (npy_of((10**12, 32, 32, 3), "|u1"), NPY, 400, "3072000000000000 bytes, and has 0"),
+        (npy_of((2**62, 2**62, 2**62, 3), "|u1", b"x"), NPY, 400, "says"),
         (b"\x93NUMPY\1\0\xff\xff", NPY, 400, "header"),
         (b"\x93NUMPY\2\0\xff\xff\xff\x7f{", NPY, 400, "header"),
-        (lying((1, 32, 32, 3), "|O", pickle.dumps(1)), NPY, 415, "pickled"),
+        (npy_of((1, 32, 32, 3), "|O", pickle.dumps(1)), NPY, 415, "pickled"),
         (npy(FEW.astype(np.int64)), NPY, 422, "int64, and must be"),
         (npy(FEW.astype(np.float16)), NPY, 422, "float16"),
         (npy(np.zeros((1, 3, 64, 64), ">f4")), NPY, 422, ">f4"),
@@ -220,8 +221,8 @@ SEEDS = [
 KINDS = [kind for _, kind in SEEDS] + ["", "image/gif", "application/json", "multipart/form-data; boundary=", "\0"]
 
 
-def spoiled(chance):
-    """One of the seeds, changed: bytes over, out, in, doubled, cut, or under another type."""
+def malformed(chance):
+    """One of the seeds with bytes replaced, removed, inserted or cut off, with huge numbers, or with another type."""
     body, kind = chance.choice(SEEDS)
     body = bytearray(body)
     for _ in range(chance.randint(1, 4)):
@@ -250,14 +251,14 @@ def answered(client, body, kind, path="/predict"):
     return answer.status_code
 
 
-def test_seven_thousand_spoiled_requests(client, right):
-    """In two parts of the suite there are ten thousand; `soak` sends as many over sockets."""
+def test_seven_thousand_malformed_requests(client, right):
+    """With the generated ones below these are ten thousand; `soak` sends as many over sockets."""
     chance, found = random.Random(11), []
     for number in range(7_000):
-        found.append(answered(client, *spoiled(chance)))
+        found.append(answered(client, *malformed(chance)))
         if number % 1_000 == 0:
             assert kinds_of(client.post("/predict", data=npy(FEW), content_type=NPY).json) == right
-    assert {200, 400, 413, 415, 422} <= set(found), "some kinds of damage were never done"
+    assert {200, 400, 413, 415, 422} <= set(found), "some kinds of damage never occurred"
     assert found.count(200) < 1_800
 
 
@@ -271,14 +272,16 @@ headers = st.fixed_dictionaries(
 )
 
 
-def made_up(header, body):
+def generated_npy(header, body):
     text = repr(header).encode()
     return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text + body
 
 
 @settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-@given(st.builds(made_up, headers, st.binary(max_size=100)) | st.binary(max_size=60).map(b"\x93NUMPY\1\0".__add__))
-def test_a_thousand_made_up_arrays(body):
+@given(
+    st.builds(generated_npy, headers, st.binary(max_size=100)) | st.binary(max_size=60).map(b"\x93NUMPY\1\0".__add__)
+)
+def test_a_thousand_generated_arrays(body):
     answered(CLIENTS["one"], body, NPY)
 
 
@@ -302,13 +305,13 @@ asked = st.fixed_dictionaries({"inputs": st.lists(inputs, max_size=2) | json_val
 
 @settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(asked | json_values)
-def test_a_thousand_made_up_inferences(value):
+def test_a_thousand_generated_inferences(value):
     answered(CLIENTS["one"], json.dumps(value).encode(), "application/json", f"/v2/models/{TINY}/infer")
 
 
 @settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(asked, st.binary(max_size=12), st.integers(-2, 500) | st.text("0123456789-x", max_size=14))
-def test_a_thousand_made_up_binary_inferences(value, binary, length):
+def test_a_thousand_generated_binary_inferences(value, binary, length):
     body = json.dumps(value).encode()
     length = len(body) if length == -2 else length
     answer = CLIENTS["one"].post(
@@ -387,13 +390,13 @@ def test_kserve_refuses(change, status, says, client):
     assert says in answer.json["error"]
 
 
-def test_answers_are_remembered_when_they_may_be(build, client):
+def test_the_answer_cache_is_off_by_default(build, client):
     assert client.post("/predict", data=npy(FEW)).json["cached"] is False
     other = build(cache_mb=1).test_client()
     first = other.post("/predict", data=npy(FEW[:2])).json
     assert first["cached"] is False
     again = other.post("/predict", data={"a": [file(encoded(picture)) for picture in FEW[:2]]}).json
-    assert again["cached"] is True, "the pixels are the same, and only the form is another"
+    assert again["cached"] is True, "the pixels are the same, only the encoding differs"
     assert again["predictions"] == first["predictions"]
     mixed = other.post("/predict", data=npy(FEW)).json
     assert mixed["cached"] is False

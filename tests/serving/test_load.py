@@ -1,4 +1,4 @@
-"""The benchmark's own means of putting load on servers."""
+"""What the benchmark puts load on servers with."""
 
 import contextlib
 import subprocess
@@ -8,14 +8,14 @@ import time
 import psutil
 import pytest
 
-from benchmarks.load.serving import Halted
+from benchmarks.load.servers import SuspendedServers
 
 BUSY = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'], check=True)"
 
 
 @pytest.fixture
 def busy():
-    """Start a process whose child is busy; they are ended with it."""
+    """Start a process with a busy child; both are killed at the end."""
     with contextlib.ExitStack() as stack:
 
         def start():
@@ -30,20 +30,21 @@ def busy():
         yield start
 
 
-def used(child, seconds=0.3):
-    time.sleep(0.05)  # a signal arrives, and what was used before it is accounted
+def cpu_seconds(child, seconds=0.3):
+    time.sleep(0.05)  # until the signal has arrived and the time before it is accounted for
     before = sum(child.cpu_times()[:2])
     time.sleep(seconds)
     return sum(child.cpu_times()[:2]) - before
 
 
+@pytest.mark.serial
 def test_only_the_server_whose_turn_it_is_runs(busy):
-    (one, its), (other, others) = busy(), busy()
-    with contextlib.closing(Halted(one, other)) as halted:
-        assert used(its) == used(others) == 0
-        with halted.but_for(one):
-            assert used(its) > 0
-            assert used(others) == 0
-        assert used(its) == 0
-    assert used(its) > 0
-    assert used(others) > 0
+    (one, one_child), (other, other_child) = busy(), busy()
+    with contextlib.closing(SuspendedServers(one, other)) as servers:
+        assert cpu_seconds(one_child) == cpu_seconds(other_child) == 0
+        with servers.turn_of(one):
+            assert cpu_seconds(one_child) > 0
+            assert cpu_seconds(other_child) == 0
+        assert cpu_seconds(one_child) == 0
+    assert cpu_seconds(one_child) > 0
+    assert cpu_seconds(other_child) > 0

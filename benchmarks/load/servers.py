@@ -1,0 +1,117 @@
+"""Servers as child processes: started, stopped, and suspended while another one is measured."""
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psutil
+
+__all__ = ["ServerPool", "SuspendedServers", "running"]
+
+START_TIMEOUT = 300.0  # seconds
+STOP_TIMEOUT = 60.0  # seconds
+
+Started = tuple[str, psutil.Process]
+
+
+@contextmanager
+def running(*command: str, timeout: float = START_TIMEOUT) -> Iterator[Started]:
+    """Start `python COMMAND`, a server that prints its address when it is ready; stop it at the end.
+
+    Yields:
+        Its address, http://HOST:PORT, and its process.
+
+    Raises:
+        RuntimeError: It printed no address within `timeout` seconds.
+    """
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
+    timer = threading.Timer(timeout, process.kill)
+    timer.start()
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        timer.cancel()
+        address = re.search(r"http://[\d.]+:\d+", line)
+        if not address:
+            raise RuntimeError(f"{' '.join(command)} printed no address, but {line!r}")
+        yield address[0], psutil.Process(process.pid)
+    finally:
+        timer.cancel()
+        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        _, alive = psutil.wait_procs(children, 5)  # LitServe leaves its workers behind
+        for child in alive:
+            child.kill()
+        if process.stdout:
+            process.stdout.close()
+
+
+class ServerPool:
+    """Starts servers on demand and keeps the last ones running.
+
+    All variants at once take 22 GiB, most of it models that the baseline's threads have built.
+    """
+
+    def __init__(self, size: int = 2) -> None:
+        """Keep at most `size` servers running."""
+        self._size = size
+        self._servers: dict[tuple[str, ...], tuple[ExitStack, Started]] = {}
+
+    def start(self, *command: str) -> Started:
+        """Return the address and process of a server, started or still running; the least recently used one stops."""
+        server = self._servers.pop(command, None)
+        if server is None:
+            while len(self._servers) >= self._size:
+                self._servers.pop(next(iter(self._servers)))[0].close()
+            stack = ExitStack()
+            server = stack, stack.enter_context(running(*command))
+        self._servers[command] = server
+        return server[1]
+
+    def close(self) -> None:
+        """Stop all of them."""
+        for stack, _ in self._servers.values():
+            stack.close()
+        self._servers.clear()
+
+
+class SuspendedServers:
+    """Servers that are suspended except during their own turn, because an idle server can take CPU time from another.
+
+    LitServe's idle processes take 10 to 12 % of a core (2.6, 2026-11-23).
+    """
+
+    def __init__(self, *servers: psutil.Process) -> None:
+        """Suspend them, with their child processes."""
+        self._families = {server: [server, *server.children(recursive=True)] for server in servers}
+        for server in servers:
+            self._suspend(server)
+
+    @contextmanager
+    def turn_of(self, server: psutil.Process) -> Iterator[None]:
+        """Let one of them run."""
+        self._resume(server)
+        try:
+            yield
+        finally:
+            self._suspend(server)
+
+    def close(self) -> None:
+        """Let all of them run."""
+        for server in self._families:
+            self._resume(server)
+
+    def _suspend(self, server: psutil.Process) -> None:
+        for process in self._families[server]:
+            process.suspend()
+
+    def _resume(self, server: psutil.Process) -> None:
+        for process in self._families[server]:
+            process.resume()
