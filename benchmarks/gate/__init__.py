@@ -1,7 +1,13 @@
-"""Measuring and judging: paired duels, saved runs and peak memory, as a pytest plugin on top of pytest-benchmark.
+"""A statistical gate for benchmarks: paired duels, saved runs and peak memory, as a plugin on top of pytest-benchmark.
 
-`evalue` holds the statistics, `timing` the stopwatch; `duel` times two callables in pairs and answers questions about
-their ratio, `judge` asks the questions and puts the answers in words; `memory` weighs a function in a fresh process,
-`machine` says where a run was made, `saved` reads earlier runs, and `report` shows it all. `plugin`, `session` and
-`fixtures` tie these to pytest, which the others know nothing of; and nothing here knows a case.
+The packages form a stack, and none imports from one above it:
+
+- `measure`: time and memory, without pytest
+- `compare`: other revisions and saved runs
+- `judge`: the rules; they return data
+- `report`: the words, tables, JSON and annotations for that data
+- `plugin`: pytest's hooks, options and fixtures
+- `calibration`: the error rates of all this, measured
+
+Nothing in here knows a case.
 """

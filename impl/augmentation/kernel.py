@@ -29,7 +29,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from ..shared.borrowed import borrowed
+from ..shared.vectors import borrowed
 from .vocabulary import BEG, END, PAD, VOCABULARY
 
 __all__ = ["COUNT_BITS", "LANES", "NARROW", "Plan", "fill_rows", "make_scratch", "philox4x32"]

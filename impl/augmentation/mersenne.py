@@ -20,7 +20,7 @@ from numba import float64, int64, njit, types, uint32, uint64
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from ..shared.borrowed import borrowed
+from ..shared.vectors import borrowed
 from .vocabulary import BEG, END, VOCABULARY
 
 __all__ = ["DRAWN", "STATE", "fill_labels", "generator_from", "hand_back", "misspell_rows"]

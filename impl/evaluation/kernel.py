@@ -1,49 +1,48 @@
-"""The network as vector instructions: the compiled heart of `optimised` and of `low_precision`.
+"""The network as vector instructions: the compiled part of `optimised` and `low_precision`.
 
-One image at a time goes through both convolutions, so that nothing but the image and 1,600 features ever leaves the
-cache of its core. Vectors are sixteen channels wide and are written as LLVM's own vector type, which it translates to
-whatever the processor has.
+Each image passes through both convolutions before the next one starts. So only the image and its 1,600 features leave
+the core's cache. A vector holds 16 channels of one pixel.
 
 The second convolution in float32 is Winograd's F(2x2, 3x3) (A. Lavin, S. Gray, "Fast Algorithms for Convolutional
-Neural Networks", 2015): a 4x4 patch of the input gives a 2x2 block of the output, which is just what one place of the
-pool keeps the greatest of, by 16 multiplications instead of 36. Additions turn the patch into 16 numbers; each of the
-16 is a matrix product over channels, [25 places, 32] x [32, 64]; additions turn their results into the block.
+Neural Networks", 2015). A 4x4 patch of the input gives a 2x2 block of the output by 16 multiplications instead of 36,
+and the pool keeps the maximum of each such block. The patch is transformed into 16 numbers by additions. Each of the
+16 takes part in a matrix product over channels, [25 places, 32] x [32, 64]. Additions transform the 16 products into
+the block.
 
-The second convolution in int8 is the definition's, by the instruction that multiplies and adds four bytes at a time.
+The second convolution in int8 is the direct one. Its instruction, VPDPBUSD, multiplies and adds four bytes per lane.
 
-Numba notices changes in the module of a cached function only, so everything the kernels call is in this one. And it
-takes two classes of one name for the same at first, and 0.1 ms a call to find out, where another revision of this
-module is loaded beside it: so plans are passed as plain tuples.
+Plans are passed as plain tuples. Numba identifies a named tuple by its class, and where another revision of this module
+is loaded beside it, telling two classes of the same name apart costs 0.1 ms per call.
 """
 
-import itertools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from ..shared.kept import kept
+from ..shared.vectors import INT32, vector_code
 
 __all__ = ["LANES", "BytePlan", "FloatPlan", "predict_float", "predict_int8"]
 
 LANES = 16
 GROUP = 8
-"""Images whose features go through the linear layer together, which reads its weights once for all of them."""
+"""Images that the linear layer takes at a time: it reads its weights once for all of them."""
 
 UNROLLED = 4
-"""Steps of a sum that are written out in its loop. More of them, and LLVM moves loads so far ahead that the sums no
-longer fit the registers: written out whole, the int8 kernel took 6.3 microseconds an image instead of 4.5 (AMD EPYC
-(Zen 5), one core, 2026-11-23)."""
+"""Steps of a sum that one pass of its loop contains. With the int8 loop fully unrolled, LLVM moves loads so far ahead
+that the sums no longer fit the registers: 6.3 microseconds per image instead of 4.5 (AMD EPYC (Zen 5), one core,
+2026-11-23)."""
 
 SIDE = 28
 FIRST = 32  # channels after the first convolution
 SECOND = 64
-POOLED = 12  # of 13 rows and columns of the first pool, those that the result depends on
+POOLED = 12  # rows and columns of the first pool; the second one drops the 13th
 BLOCKS = 5  # rows and columns of the second pool
 PLACES = BLOCKS * BLOCKS
-TRANSFORMED = 16  # numbers of a 4x4 patch
+TRANSFORMED = 16  # numbers in a transformed 4x4 patch
 
 CLASSES = 10
 
@@ -66,11 +65,12 @@ class FloatPlan(NamedTuple):
     bias3: Floats
     """[16]."""
     wide: bool
-    """Whether there are 32 registers of 16 floats, so that a matrix product is done 64 channels at a time."""
+    """Whether the processor has AVX-512, and so 32 registers of 16 floats: a matrix product then takes 64 channels at a
+    time, and 16 otherwise."""
 
 
 class BytePlan(NamedTuple):
-    """The weights of the int8 kernel; those of the linear layer are FloatPlan's."""
+    """The weights of the int8 kernel. The linear layer is float32, as in FloatPlan."""
 
     weights1: NDArray[np.int8]
     """[2, 3, 32, 4]."""
@@ -90,112 +90,19 @@ class BytePlan(NamedTuple):
     """[16]."""
 
 
-INDEX = ir.IntType(64)
-INT = ir.IntType(32)
-BYTE = ir.IntType(8)
-FLOAT = ir.FloatType()
-FLOATS = ir.VectorType(FLOAT, LANES)
-INTS = ir.VectorType(INT, LANES)
-BYTES = ir.VectorType(BYTE, LANES)
-
-
-class Writer:
-    """Writes vector instructions; `args` are the arguments, of an array the pointer to its first element."""
-
-    def __init__(self, context: Any, builder: Any, signature: Any, args: Any) -> None:
-        self.builder = builder
-        self.args = [
-            context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
-            for kind, value in zip(signature.args, args, strict=True)
-        ]
-        self.result = context.get_dummy_value()
-
-    def index(self, *terms: Any) -> Any:
-        """Return the sum of numbers and of (number, factor) pairs."""
-        total = ir.Constant(INDEX, 0)
-        for term in terms:
-            number, factor = term if isinstance(term, tuple) else (term, 1)
-            number = ir.Constant(INDEX, number) if isinstance(number, int) else number
-            total = self.builder.add(total, self.builder.mul(number, ir.Constant(INDEX, factor)))
-        return total
-
-    def at(self, pointer: Any, *terms: Any) -> Any:
-        return self.builder.gep(pointer, [self.index(*terms)])
-
-    def load(self, pointer: Any, *terms: Any, kind: Any = FLOATS) -> Any:
-        place = self.builder.bitcast(self.at(pointer, *terms), kind.as_pointer())
-        return self.builder.load(place, align=1)
-
-    def store(self, vector: Any, pointer: Any, *terms: Any) -> None:
-        place = self.builder.bitcast(self.at(pointer, *terms), vector.type.as_pointer())
-        self.builder.store(vector, place, align=1)
-
-    def splat(self, value: Any, lanes: int = LANES) -> Any:
-        """Put one value into every lane."""
-        kind = ir.VectorType(value.type, lanes)
-        undefined = ir.Constant(kind, ir.Undefined)
-        one = self.builder.insert_element(undefined, value, ir.Constant(INT, 0))
-        return self.builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(INT, lanes), [0] * lanes))
-
-    def broadcast(self, pointer: Any, *terms: Any, kind: Any = FLOAT) -> Any:
-        """Load one value into every lane."""
-        return self.splat(self.load(pointer, *terms, kind=kind))
-
-    def constant(self, value: float, kind: Any = FLOATS) -> Any:
-        return ir.Constant(kind, [value] * LANES)
-
-    def call(self, name: str, *values: Any) -> Any:
-        kind = ir.FunctionType(values[0].type, [value.type for value in values])
-        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), values)
-
-    def add(self, one: Any, other: Any) -> Any:
-        return self.builder.fadd(one, other)
-
-    def sub(self, one: Any, other: Any) -> Any:
-        return self.builder.fsub(one, other)
-
-    def multiply_add(self, one: Any, other: Any, total: Any) -> Any:
-        """Return one * other + total, by one instruction where the processor has it."""
-        return self.call("llvm.fmuladd.v16f32", one, other, total)
-
-    def multiply_add_bytes(self, unsigned: Any, signed: Any, total: Any) -> Any:
-        """Add to each lane of 32 bits the products of its four bytes; only for processors with AVX512-VNNI."""
-        return self.call("llvm.x86.avx512.vpdpbusd.512", total, unsigned, signed)
-
-    def to_float(self, whole: Any) -> Any:
-        return self.builder.sitofp(whole, FLOATS)
-
-    def least(self, one: Any, other: Any) -> Any:
-        return self.builder.select(self.builder.fcmp_ordered("<", one, other), one, other)
-
-    def greatest(self, *vectors: Any) -> Any:
-        first, *others = vectors
-        whole = isinstance(first.type.element, ir.IntType)
-        for other in others:
-            greater = (self.builder.icmp_signed if whole else self.builder.fcmp_ordered)(">", first, other)
-            first = self.builder.select(greater, first, other)
-        return first
-
-    def loop(self, count: int) -> Any:
-        return cgutils.for_range(self.builder, ir.Constant(INDEX, count), intp=INDEX)
-
-
 @intrinsic
 def first_layer(_context, pixels, weights, bias, pooled):
     """Convolution, pool and ReLU of one image: pixels, float32 [28, 28], to pooled, float32 [12, 12, 32].
 
-    Weights are [9, 32]. All 18 vectors of them stay in registers, with the 8 sums of one place of the pool.
+    Weights are float32 [9, 32]. Their 18 vectors stay in registers, together with the 8 sums of one place of the pool.
     """
-    signature = types.void(pixels, weights, bias, pooled)
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        w = Writer(context, builder, signature, args)
-        pixels, weights, bias, pooled = w.args
+    def body(w, pixels, weights, bias, pooled):
         halves = range(0, FIRST, LANES)
         taps = {(tap, half): w.load(weights, tap * FIRST + half) for tap in range(9) for half in halves}
         biases = {half: w.load(bias, half) for half in halves}
         with w.loop(POOLED) as row, w.loop(POOLED) as column:
-            corner = (row.index, 2 * SIDE), (column.index, 2)
+            corner = (row, 2 * SIDE), (column, 2)
             patch = {(y, x): w.broadcast(pixels, *corner, y * SIDE + x) for y in range(4) for x in range(4)}
             for half in halves:
                 sums = []
@@ -204,206 +111,174 @@ def first_layer(_context, pixels, weights, bias, pooled):
                     for tap in range(9):
                         total = w.multiply_add(patch[dy + tap // 3, dx + tap % 3], taps[tap, half], total)
                     sums.append(total)
-                value = w.greatest(w.add(w.greatest(*sums), biases[half]), w.constant(0.0))
-                w.store(value, pooled, (row.index, POOLED * FIRST), (column.index, FIRST), half)
-        return w.result
+                value = w.maximum(w.add(w.maximum(*sums), biases[half]), w.constant(0.0))
+                w.store(value, pooled, (row, POOLED * FIRST), (column, FIRST), half)
 
-    return signature, generate
+    return types.void(pixels, weights, bias, pooled), vector_code(body, LANES)
 
 
 @intrinsic
 def transform_patches(_context, pooled, patches):
     """Winograd's B^T d B of each 4x4 patch: pooled, float32 [12, 12, 32], to patches, float32 [16, 25, 32]."""
-    signature = types.void(pooled, patches)
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        w = Writer(context, builder, signature, args)
-        pooled, patches = w.args
-
-        def transform(a: Any, b: Any, c: Any, d: Any) -> tuple[Any, ...]:
-            return w.sub(a, c), w.add(b, c), w.sub(c, b), w.sub(b, d)
+    def body(w, pooled, patches):
+        def transform(a, b, c, d):
+            return w.subtract(a, c), w.add(b, c), w.subtract(c, b), w.subtract(b, d)
 
         with w.loop(BLOCKS) as row, w.loop(BLOCKS) as column:
             for half in range(0, FIRST, LANES):
-                corner = (row.index, 2 * POOLED * FIRST), (column.index, 2 * FIRST), half
+                corner = (row, 2 * POOLED * FIRST), (column, 2 * FIRST), half
                 patch = [[w.load(pooled, *corner, (y * POOLED + x) * FIRST) for x in range(4)] for y in range(4)]
                 columns = [transform(*column_values) for column_values in zip(*patch, strict=True)]
                 rows = [transform(*row_values) for row_values in zip(*columns, strict=True)]
                 for number, value in enumerate(value for values in rows for value in values):
-                    place = (row.index, BLOCKS * FIRST), (column.index, FIRST)
+                    place = (row, BLOCKS * FIRST), (column, FIRST)
                     w.store(value, patches, number * PLACES * FIRST, *place, half)
-        return w.result
 
-    return signature, generate
+    return types.void(pooled, patches), vector_code(body, LANES)
 
 
 @intrinsic(prefer_literal=True)
-def multiply_patches(_context, patches, weights, products, wide):
+def multiply_patches(_context, patches, weights, products, vectors):
     """Sixteen matrix products: patches [16, 25, 32] x weights [16, 32, 64] to products [16, 25, 64], float32.
 
-    A row of five places by `wide` vectors of output channels is summed in registers: 20 of 32 with AVX-512.
+    `vectors`, a literal, is how many vectors of output channels are summed at a time, for a row of five places: 4 take
+    20 of AVX-512's 32 registers.
     """
-    vectors = wide.literal_value
-    signature = types.void(patches, weights, products, wide)
+    width = vectors.literal_value
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        w = Writer(context, builder, signature, args)
-        patches, weights, products, _ = w.args
-        with w.loop(TRANSFORMED) as number, w.loop(SECOND // LANES // vectors) as part, w.loop(BLOCKS) as row:
-            source = (number.index, PLACES * FIRST), (row.index, BLOCKS * FIRST)
-            factors = (number.index, FIRST * SECOND), (part.index, vectors * LANES)
-            target = (number.index, PLACES * SECOND), (row.index, BLOCKS * SECOND), (part.index, vectors * LANES)
-            sums = [[cgutils.alloca_once(builder, FLOATS) for _ in range(vectors)] for _ in range(BLOCKS)]
-            for total in itertools.chain(*sums):
-                builder.store(w.constant(0.0), total)
+    def body(w, patches, weights, products, _vectors):
+        with w.loop(TRANSFORMED) as number, w.loop(SECOND // LANES // width) as part, w.loop(BLOCKS) as row:
+            source = (number, PLACES * FIRST), (row, BLOCKS * FIRST)
+            factors = (number, FIRST * SECOND), (part, width * LANES)
+            target = (number, PLACES * SECOND), (row, BLOCKS * SECOND), (part, width * LANES)
+            sums = w.accumulators(BLOCKS, width, w.floats)
             with w.loop(FIRST // UNROLLED) as step:
                 for k in range(UNROLLED):
                     channel = [
-                        w.load(weights, *factors, (step.index, UNROLLED * SECOND), k * SECOND + vector * LANES)
-                        for vector in range(vectors)
+                        w.load(weights, *factors, (step, UNROLLED * SECOND), k * SECOND + vector * LANES)
+                        for vector in range(width)
                     ]
                     for place in range(BLOCKS):
-                        value = w.broadcast(patches, *source, (step.index, UNROLLED), place * FIRST + k)
+                        value = w.broadcast(patches, *source, (step, UNROLLED), place * FIRST + k)
                         for total, factor in zip(sums[place], channel, strict=True):
-                            builder.store(w.multiply_add(value, factor, builder.load(total)), total)
+                            total.add_product(value, factor)
             for place in range(BLOCKS):
-                for vector in range(vectors):
-                    w.store(builder.load(sums[place][vector]), products, *target, place * SECOND + vector * LANES)
-        return w.result
+                for vector, total in enumerate(sums[place]):
+                    w.store(total.value, products, *target, place * SECOND + vector * LANES)
 
-    return signature, generate
+    return types.void(patches, weights, products, vectors), vector_code(body, LANES)
 
 
 @intrinsic
 def pool_products(_context, products, bias, features):
     """Winograd's A^T m A, pool, bias and ReLU: products, float32 [16, 25, 64], to features, float32 [25, 64]."""
-    signature = types.void(products, bias, features)
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        w = Writer(context, builder, signature, args)
-        products, bias, features = w.args
-
-        def transform(a: Any, b: Any, c: Any, d: Any) -> tuple[Any, ...]:
-            return w.add(w.add(a, b), c), w.sub(w.sub(b, c), d)
+    def body(w, products, bias, features):
+        def transform(a, b, c, d):
+            return w.add(w.add(a, b), c), w.subtract(w.subtract(b, c), d)
 
         with w.loop(PLACES) as place, w.loop(SECOND // LANES) as part:
-            here = (place.index, SECOND), (part.index, LANES)
+            here = (place, SECOND), (part, LANES)
             block = [[w.load(products, *here, (4 * y + x) * PLACES * SECOND) for x in range(4)] for y in range(4)]
             columns = [transform(*column_values) for column_values in zip(*block, strict=True)]
             rows = [transform(*row_values) for row_values in zip(*columns, strict=True)]
-            value = w.add(w.greatest(*rows[0], *rows[1]), w.load(bias, (part.index, LANES)))
-            w.store(w.greatest(value, w.constant(0.0)), features, *here)
-        return w.result
+            value = w.add(w.maximum(*rows[0], *rows[1]), w.load(bias, (part, LANES)))
+            w.store(w.maximum(value, w.constant(0.0)), features, *here)
 
-    return signature, generate
+    return types.void(products, bias, features), vector_code(body, LANES)
 
 
 @intrinsic
 def linear_layer(_context, features, weights, bias, logits):
-    """The last layer of eight images: features, float32 [8, 1600], to logits, float32 [8, 16], 10 of 16 used."""
-    signature = types.void(features, weights, bias, logits)
+    """The linear layer for eight images: features, float32 [8, 1600], to logits, float32 [8, 16], of which 10 count."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        w = Writer(context, builder, signature, args)
-        features, weights, bias, logits = w.args
-        sums = [cgutils.alloca_once_value(builder, w.constant(0.0)) for _ in range(GROUP)]
-        for total in sums:
-            builder.store(w.constant(0.0), total)
+    def body(w, features, weights, bias, logits):
+        [sums] = w.accumulators(1, GROUP, w.floats)
         with w.loop(PLACES * SECOND) as number:
-            row = w.load(weights, (number.index, LANES))
+            row = w.load(weights, (number, LANES))
             for image, total in enumerate(sums):
-                value = w.broadcast(features, number.index, image * PLACES * SECOND)
-                builder.store(w.multiply_add(value, row, builder.load(total)), total)
+                value = w.broadcast(features, number, image * PLACES * SECOND)
+                total.add_product(value, row)
         for image, total in enumerate(sums):
-            w.store(w.add(builder.load(total), w.load(bias, 0)), logits, image * LANES)
-        return w.result
+            w.store(w.add(total.value, w.load(bias)), logits, image * LANES)
 
-    return signature, generate
+    return types.void(features, weights, bias, logits), vector_code(body, LANES)
 
 
 @intrinsic
 def first_layer_int8(_context, pixels, weights, scale, offset, pooled):
     """Convolution, pool and ReLU of one image: pixels, uint8 [784], to pooled, uint8 [12, 12, 32].
 
-    Weights are int8 [2, 3, 32, 4]: a row of a patch has four pixels, and the three that count are the first or the last
-    of them. A sum becomes sum * scale + offset, where offset holds the half that makes cutting off a rounding.
+    Weights are int8 [2, 3, 32, 4]. Four pixels of a row are loaded at a time. The window covers the first three or the
+    last three of them, and the weight of the fourth is 0. A sum becomes sum * scale + offset; the offset includes the
+    0.5 that turns truncation into rounding.
     """
-    signature = types.void(pixels, weights, scale, offset, pooled)
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        w = Writer(context, builder, signature, args)
-        pixels, weights, scale, offset, pooled = w.args
+    def body(w, pixels, weights, scale, offset, pooled):
         halves = range(0, FIRST, LANES)
         taps = {
-            (dx, row, half): w.load(weights, ((dx * 3 + row) * FIRST + half) * 4, kind=INTS)
+            (dx, row, half): w.load(weights, ((dx * 3 + row) * FIRST + half) * 4, kind=w.ints)
             for dx in range(2)
             for row in range(3)
             for half in halves
         }
         scales = {half: (w.load(scale, half), w.load(offset, half)) for half in halves}
         with w.loop(POOLED) as row, w.loop(POOLED) as column:
-            corner = (row.index, 2 * SIDE), (column.index, 2)
-            patch = [w.broadcast(pixels, *corner, y * SIDE, kind=INT) for y in range(4)]
+            corner = (row, 2 * SIDE), (column, 2)
+            patch = [w.broadcast(pixels, *corner, y * SIDE, kind=INT32) for y in range(4)]
             for half in halves:
                 sums = []
                 for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
-                    total = w.constant(0, INTS)
+                    total = w.constant(0, w.ints)
                     for y in range(3):
-                        total = w.multiply_add_bytes(patch[dy + y], taps[dx, y, half], total)
+                        total = w.dot_bytes(patch[dy + y], taps[dx, y, half], total)
                     sums.append(total)
-                value = w.multiply_add(w.to_float(w.greatest(*sums)), *scales[half])
-                value = w.least(w.greatest(value, w.constant(0.0)), w.constant(255.0))
-                value = builder.trunc(builder.fptosi(value, INTS), BYTES)
-                w.store(value, pooled, (row.index, POOLED * FIRST), (column.index, FIRST), half)
-        return w.result
+                value = w.multiply_add(w.to_float(w.maximum(*sums)), *scales[half])
+                value = w.minimum(w.maximum(value, w.constant(0.0)), w.constant(255.0))
+                value = w.builder.trunc(w.builder.fptosi(value, w.ints), w.bytes)
+                w.store(value, pooled, (row, POOLED * FIRST), (column, FIRST), half)
 
-    return signature, generate
+    return types.void(pixels, weights, scale, offset, pooled), vector_code(body, LANES)
 
 
 @intrinsic
 def second_layer_int8(_context, pooled, weights, scale, bias, features):
     """Convolution, pool and ReLU: pooled, uint8 [12, 12, 32], to features, float32 [25, 64].
 
-    Weights are int8 [9, 8, 64, 4]: four input channels of an output channel lie together. The four places of a block by
-    64 output channels are summed in 16 registers.
+    Weights are int8 [9, 8, 64, 4]: four input channels of one output channel are adjacent. The sums of the four places
+    of a block, for 64 output channels, take 16 registers.
     """
-    signature = types.void(pooled, weights, scale, bias, features)
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        w = Writer(context, builder, signature, args)
-        pooled, weights, scale, bias, features = w.args
+    def body(w, pooled, weights, scale, bias, features):
         places = [(y * POOLED + x) * FIRST for y in range(2) for x in range(2)]
         parts = range(0, SECOND, LANES)
-        sums = {(place, part): cgutils.alloca_once(builder, INTS) for place in places for part in parts}
         with w.loop(BLOCKS) as row, w.loop(BLOCKS) as column:
-            for total in sums.values():
-                builder.store(w.constant(0, INTS), total)
+            sums = w.accumulators(len(places), len(parts), w.ints)
             with w.loop(3) as dy, w.loop(3 * FIRST // 4 // UNROLLED) as step:
-                corner = (row.index, 2 * POOLED * FIRST), (column.index, 2 * FIRST), (dy.index, POOLED * FIRST)
-                table = (dy.index, 3 * FIRST * SECOND), (step.index, UNROLLED * SECOND * 4)
-                # The three pixels of a row lie together: 96 bytes, in fours.
+                corner = (row, 2 * POOLED * FIRST), (column, 2 * FIRST), (dy, POOLED * FIRST)
+                table = (dy, 3 * FIRST * SECOND), (step, UNROLLED * SECOND * 4)
+                # The three pixels of a row are adjacent: 96 bytes, taken four at a time.
                 for four in range(UNROLLED):
-                    factors = {part: w.load(weights, *table, (four * SECOND + part) * 4, kind=INTS) for part in parts}
-                    for place in places:
-                        value = w.broadcast(pooled, *corner, (step.index, UNROLLED * 4), place + four * 4, kind=INT)
-                        for part in parts:
-                            total = sums[place, part]
-                            builder.store(w.multiply_add_bytes(value, factors[part], builder.load(total)), total)
-            for part in parts:
-                most = w.to_float(w.greatest(*(builder.load(sums[place, part]) for place in places)))
+                    factors = [w.load(weights, *table, (four * SECOND + part) * 4, kind=w.ints) for part in parts]
+                    for place, totals in zip(places, sums, strict=True):
+                        value = w.broadcast(pooled, *corner, (step, UNROLLED * 4), place + four * 4, kind=INT32)
+                        for total, factor in zip(totals, factors, strict=True):
+                            total.add_product(value, factor)
+            for part, totals in zip(parts, zip(*sums, strict=True), strict=True):
+                most = w.to_float(w.maximum(*(total.value for total in totals)))
                 value = w.multiply_add(most, w.load(scale, part), w.load(bias, part))
-                here = (row.index, BLOCKS * SECOND), (column.index, SECOND), part
-                w.store(w.greatest(value, w.constant(0.0)), features, *here)
-        return w.result
+                here = (row, BLOCKS * SECOND), (column, SECOND), part
+                w.store(w.maximum(value, w.constant(0.0)), features, *here)
 
-    return signature, generate
+    return types.void(pooled, weights, scale, bias, features), vector_code(body, LANES)
 
 
-@njit(cache=True, nogil=True)
+@kept(nogil=True)
 def predict_float(plan, images, predictions):
-    """The class of each image in float32: images, uint8 [n, 784], to predictions, int64 [n].
+    """Classify images, uint8 [n, 784], in float32 and write predictions, int64 [n].
 
-    `plan` is a FloatPlan as a plain tuple.
+    `plan` is a FloatPlan as a plain tuple. The GIL is released.
     """
     weights1, bias1, weights2, bias2, weights3, bias3, wide = plan
     pixels = np.empty(SIDE * SIDE, np.float32)
@@ -429,12 +304,12 @@ def predict_float(plan, images, predictions):
             predictions[start + image] = np.argmax(logits[image, :CLASSES])
 
 
-@njit(cache=True, nogil=True)
+@kept(nogil=True)
 def predict_int8(plan, images, predictions, gaps):
-    """The class of each image in int8: images, uint8 [n, 784], to predictions, int64 [n], and gaps, float32 [n].
+    """Classify images, uint8 [n, 784], in int8 and write predictions, int64 [n], and gaps, float32 [n].
 
-    `plan` is a BytePlan as a plain tuple. A gap is how far the greatest logit is above the second, as a share of how
-    far it is above the least.
+    `plan` is a BytePlan as a plain tuple. A gap is the difference of the two greatest logits, as a share of the
+    difference of the greatest and the least. The GIL is released.
     """
     weights1, scale1, offset1, weights2, scale2, bias2, weights3, bias3 = plan
     pooled = np.empty(POOLED * POOLED * FIRST, np.uint8)

@@ -1,1 +1,4 @@
-"""What several cases share; no case imports another."""
+"""What several cases share: the cache folder, the number of usable cores, vector instructions, and kept kernels.
+
+No case imports another; every case may import this package.
+"""

@@ -1,11 +1,12 @@
-"""Where weights and what was prepared of them are kept, and how they get there in one piece."""
+"""The folder for files that are expensive to make, and how a file is written there in one piece."""
 
 import os
-import platform
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+from platformdirs import user_cache_path
 
 __all__ = ["CACHE_VARIABLE", "cache_folder", "write_whole"]
 
@@ -13,21 +14,17 @@ CACHE_VARIABLE = "ML_PERFORMANCE_SUITE_CACHE"
 
 
 def cache_folder() -> Path:
-    """Return the folder: $ML_PERFORMANCE_SUITE_CACHE, or one in the place the system has for caches."""
+    """Return $ML_PERFORMANCE_SUITE_CACHE, or the suite's folder among the user's caches."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen)
-    home = Path.home()
-    if platform.system() == "Darwin":
-        base = home / "Library" / "Caches"
-    elif platform.system() == "Windows":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return base / "ml-performance-suite"
+    return user_cache_path("ml-performance-suite", appauthor=False)
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Have `write` fill a file that appears under its name only when it is complete."""
+    """Create a file by `write(file)`; it appears under its name only once it is complete.
+
+    Folders are created as needed. Readers never see a partial file, and when `write` raises, no file is left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -16,11 +16,11 @@ import pytest
 from scipy.signal import lfilter
 from scipy.special import bdtrc
 
-from benchmarks.gate.calibration import calibrate, cases, neighbours, other_tools, trials
-from benchmarks.gate.calibration.calibrate import Workload, main, split
+from benchmarks.gate.calibration import cases, neighbours, other_tools, program, trials
 from benchmarks.gate.calibration.cases import Calibrating, CasesError, unchanged
-from benchmarks.gate.calibration.findings import Goal, limits
-from benchmarks.gate.calibration.neighbours import NeighbourError, disturbed
+from benchmarks.gate.calibration.neighbours import NeighbourError, noisy_neighbours
+from benchmarks.gate.calibration.program import Workload, main, split
+from benchmarks.gate.calibration.results import Goal, limits
 from benchmarks.gate.calibration.trials import ALPHA, Findings, mixed, sorting_subject
 from benchmarks.gate.judge.rules import revision_questions
 from benchmarks.gate.measure.duel import Answer, Duel, Question
@@ -40,12 +40,12 @@ def table():
 
 
 def simulated(generator, duels, slowdown, *, coin=True):
-    """Ratios [duels, PAIRS] of a candidate that is slower by that share, in all the noise that a machine can have."""
+    """Ratios [duels, PAIRS] of a candidate that is slower by that share, in many kinds of noise."""
     shape = duels, 2 * PAIRS
     log = lfilter([1], [1, -0.95], generator.normal(0, 0.02, shape))  # autocorrelated
     log += generator.normal(0, 0.002, (duels, 1)) * np.arange(2 * PAIRS)  # drifts, up or down
     log += 0.6 * (np.cumsum(generator.random(shape) < 0.02, axis=1) % 2)  # bursts: a neighbour comes and goes
-    log[:, 1::2] += 0.02  # whoever is second within a pair finds the caches as the other left them
+    log[:, 1::2] += 0.02  # the second of a pair finds the caches as the first left them
     slots = np.exp(log) + 0.02 * np.abs(generator.standard_cauchy(shape))  # tails without a mean
     first = generator.random((duels, PAIRS)) < 0.5 if coin else np.ones((duels, PAIRS), bool)
     reference = np.where(first, slots[:, ::2], slots[:, 1::2])
@@ -77,8 +77,8 @@ def test_the_simulated_look_is_the_duels_own(table):
 
 
 def test_false_alarms_are_at_most_alpha_in_100_000_duels(table):
-    # The candidate is slower by exactly what is let pass, which is the hardest: less would be fewer alarms. The bet
-    # runs to the end, though in a duel the other one would end it.
+    # The candidate is slower by exactly LEAST_SLOWDOWN, the hardest case: less gives fewer alarms. The bet runs to the
+    # end, although the other bet may end a real duel.
     duels, chunk, alarms = 100_000, 5_000, {0.05: 0, 0.01: 0}
     generator = np.random.default_rng(20_261_123)
     for _ in range(duels // chunk):
@@ -89,7 +89,7 @@ def test_false_alarms_are_at_most_alpha_in_100_000_duels(table):
         assert alpha / 10 <= count / duels <= alpha, f"{count} of {duels} at {alpha}"
 
 
-def test_in_the_same_noise_slowdowns_are_found(table):
+def test_in_the_same_noise_slowdowns_are_detected(table):
     won = simulated(np.random.default_rng(1), 1_000, 0.1) < QUESTION.below
     assert (crossed(won, table, 0.01) <= PAIRS).mean() > 0.95
 
@@ -113,7 +113,7 @@ ANY = (Goal("anything", 0.1, 0.03, "slower", 0.0),)
 
 @pytest.fixture
 def started(monkeypatch):
-    """The disturbing processes that were started."""
+    """The noisy neighbours that were started."""
     processes, popen = [], subprocess.Popen
 
     def spy(*arguments, **keywords):
@@ -134,28 +134,30 @@ def quick(monkeypatch):
 
 def run(tmp_path, *options, **keywords):
     files = "--output", str(tmp_path / "new" / "c.md"), "--json", str(tmp_path / "c.json")
-    counts = "--aa=6", "--trials=2", "--noise=1", "--rivals=0", "--budget=1", "--seed=1"
+    counts = "--aa=6", "--trials=2", "--noise=1", "--other-tools=0", "--budget=1", "--seed=1"
     return main([*counts, *files, *options], **{"workloads": TINY, "goals": ANY, **keywords})
 
 
 def test_a_tiny_run_measures_every_row(tmp_path, started, quick, capsys):
-    status = run(tmp_path, "--no-cases", "--rivals=2")
+    status = run(tmp_path, "--other-tools=2")
     saved = json.loads((tmp_path / "c.json").read_text())
     text = (tmp_path / "new" / "c.md").read_text()
     assert status == (0 if all(target["met"] for target in saved["targets"]) else 1)
     assert [trial["slowdown"] for trial in saved["trials"]].count(0.0) == 6
     assert all(trial["pairs"] >= 20 and trial["seconds"] > 0 for trial in saved["trials"])
-    rows = re.findall(r"^\| (tiny|small) \| [^|]+ \| +(\d+)% \| +(\d)% \| (\d+) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| (tiny|small) +\| [^|]+ \| +(\d+)% \| +(\d)% \| +(\d+) \|", text, re.MULTILINE)
     assert len(rows) == 2 * 7
     for subject, slowdown, tolerance, duels in rows:
         key = subject, int(slowdown) / 100, int(tolerance) / 100
-        mine = [t for t in saved["trials"] if (t["subject"], t["slowdown"], t["tolerance"]) == key]
-        assert len(mine) == int(duels) > 0
+        trials_of_row = [t for t in saved["trials"] if (t["subject"], t["slowdown"], t["tolerance"]) == key]
+        assert len(trials_of_row) == int(duels) > 0
     assert sum(int(row[-1]) for row in rows) == len(saved["trials"]) == 6 + 2 * (1 + 1 + 1) + 2 * 3
-    assert {said["rule"] for said in saved["others"]} | set(saved["not_installed"]) == set(other_tools.RULES)
+    assert {other["rule"] for other in saved["others"]} | set(saved["not_installed"]) == set(other_tools.RULES)
     assert not re.search(r"\bnan\b", text)
     assert "not measured |" not in text
-    assert "--seed 1" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "--seed 1" in output
+    assert "the cases are left out: --select EXPRESSION" in output
     assert len(started) == 1
     assert started[0].poll() is not None
 
@@ -168,19 +170,19 @@ def test_the_same_seed_plans_the_same_run():
 
 
 def test_a_missed_target_is_the_exit_status(tmp_path, quick, capsys):
-    unreachable = (Goal("unchanged found", 0.0, 0.03, "slower", 1.0),)
-    assert run(tmp_path, "--no-cases", goals=unreachable) == 1
-    assert "MISSED  unchanged found, tiny" in capsys.readouterr().out
+    unreachable = (Goal("unchanged detected", 0.0, 0.03, "slower", 1.0),)
+    assert run(tmp_path, goals=unreachable) == 1
+    assert "MISSED  unchanged detected, tiny" in capsys.readouterr().out
     assert "**missed**" in (tmp_path / "new" / "c.md").read_text()
 
 
 def test_what_was_not_measured_is_missed(tmp_path, quick, capsys):
-    assert run(tmp_path, "--no-cases", "--trials=1") == 1  # which leaves none for the first of the two
+    assert run(tmp_path, "--trials=1") == 1  # which leaves none for the first of the two
     assert "MISSED  anything, tiny: not measured" in capsys.readouterr().out
 
 
 def test_what_goes_wrong_with_a_case_is_missed(tmp_path, quick, capsys):
-    assert run(tmp_path, cases=lambda *_: ["pytest ended with status 1"]) == 1
+    assert run(tmp_path, "--select=x", cases=lambda *_: ["pytest ended with status 1"]) == 1
     assert "MISSED  every case ran: pytest ended with status 1" in capsys.readouterr().out
 
 
@@ -190,9 +192,9 @@ def test_an_end_before_the_end_leaves_no_process_and_no_file(tmp_path, started, 
         assert [process.poll() for process in started] == [None, None]
         raise error
 
-    assert run(tmp_path, "--noise=2", cases=cases) == status
+    assert run(tmp_path, "--noise=2", "--select=x", cases=cases) == status
     assert all(process.poll() is not None for process in started)
-    assert "calibrate: " in capsys.readouterr().err
+    assert "calibration: " in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -202,27 +204,27 @@ def test_a_neighbour_that_ends_early_is_an_error(tmp_path, started, quick, capsy
         started[0].wait()
         return []
 
-    assert run(tmp_path, cases=cases) == 2
-    assert "1 of 1 disturbing processes ended" in capsys.readouterr().err
+    assert run(tmp_path, "--select=x", cases=cases) == 2
+    assert "1 of 1 noisy neighbours ended" in capsys.readouterr().err
 
 
-def test_every_kind_of_neighbour_disturbs_and_ends_by_itself(started):
-    with disturbed(3, 1.5, seed=1):
+def test_every_kind_of_neighbour_works_and_ends_by_itself(started):
+    with noisy_neighbours(3, 1.5, seed=1):
         time.sleep(1.2)
         busy = [sum(psutil.Process(process.pid).cpu_times()[:2]) for process in started]
         assert [process.wait(20) for process in started] == [0, 0, 0]
-        # Two cores for three of them, one of which pauses: some tenths of a second each, start-up not counted.
+        # Two cores for three of them, one of which pauses: some tenths of a second each, without start-up.
         assert all(seconds > 0.1 for seconds in busy)
         for process in started:
-            process.returncode = None  # as if at work: that they ended is what was to be seen
+            process.returncode = None  # as if running: the test has seen that they ended
             process.poll = lambda: None
 
 
-def test_neighbours_end_with_whoever_started_them():
+def test_neighbours_end_with_their_parent():
     code = """if True:
         import os
         from benchmarks.gate.calibration import neighbours
-        block = neighbours.disturbed(3, 600, 1)
+        block = neighbours.noisy_neighbours(3, 600, 1)
         block.__enter__()
         import psutil
         print(*[child.pid for child in psutil.Process().children()], flush=True)
@@ -252,8 +254,8 @@ def test_bad_options_are_errors(option, capsys):
 
 
 @pytest.mark.parametrize("total", [0, 1, 2, 3, 7, 100, 1000])
-def test_split_loses_nothing_and_leaves_nobody_out(total):
-    counts = split(total, [workload.same for workload in calibrate.WORKLOADS])
+def test_split_loses_nothing_and_gives_each_a_part(total):
+    counts = split(total, [workload.same for workload in program.WORKLOADS])
     assert sum(counts) == total
     assert all(count >= 1 for count in counts) or (total < 3 and min(counts) == 0)
 
@@ -276,7 +278,7 @@ def samples(call, factor=1.0):
         (other_tools.asv_rule, "asv", 1.08, 1.15),
     ],
 )
-def test_the_others_rules_say_what_the_tools_say(rule, module, passes, flagged):
+def test_the_other_tools_rules_agree_with_the_tools(rule, module, passes, flagged):
     pytest.importorskip(module)
     assert rule(samples(0.005), samples(0.005, passes)) == (False, pytest.approx(passes, rel=1e-3))
     assert rule(samples(0.005), samples(0.005, flagged)) == (True, pytest.approx(flagged, rel=1e-3))
@@ -289,70 +291,61 @@ def test_samples_are_cut_as_the_tools_cut_them():
     assert other_tools.first_second([2.0] * 20) == [2.0] * 5
 
 
-def test_a_tool_that_is_missing_is_said_to_be(tmp_path, quick, monkeypatch):
+def test_a_missing_tool_is_reported(tmp_path, quick, monkeypatch):
     def missing(*_):
         raise ImportError
 
     monkeypatch.setitem(other_tools.RULES, "pyperf, `compare_to`", missing)
-    run(tmp_path, "--no-cases", "--rivals=1")
+    run(tmp_path, "--other-tools=1")
     assert "- pyperf, `compare_to`: not installed, not measured" in (tmp_path / "new" / "c.md").read_text()
 
 
-CONFTEST = """
-from types import SimpleNamespace
-from benchmarks.gate.measure.duel import fight
-from benchmarks.gate.plugin.session import GATE
-
-def pytest_configure(config):
-    config.stash[GATE] = SimpleNamespace({attributes})
-"""
 CASE = """
 from benchmarks.gate.judge.rules import revision_questions
-from benchmarks.gate.plugin.session import GATE
 from benchmarks.gate.measure.workloads import sorting
+from benchmarks.gate.plugin.session import SESSION
 
 def check(reference, candidate):
     assert reference == candidate
 
-def duelled(request, name):
+def run_duel(request, name):
     works = sorting(3), sorting(3)
-    return request.config.stash[GATE].fight(
+    return request.config.stash[SESSION].runner(
         name, *works, revision_questions(0.03), alpha=0.001, budget=1, seed=1, check=check)
 
 def test_revision(request):
-    assert duelled(request, "toy test_revision[optimised]").pairs > 0
+    assert run_duel(request, "toy test_revision[fast]").pairs > 0
 
 def test_control(request):
-    assert duelled(request, "control").pairs > 0
+    assert run_duel(request, "control").pairs > 0
 """
 
 
 @pytest.fixture
-def toy(pytester):
-    def run(attributes="fight=fight"):
-        pytester.makeconftest(CONFTEST.format(attributes=attributes))
+def toy(pytester, request):
+    def run(*options):
         pytester.makepyfile(test_toy=CASE)
         findings = Findings()
-        options = SimpleNamespace(budget=1.0, case_seconds=2.0)
-        plugin = Calibrating(findings, {}, options, seed=1)
-        return findings, pytester.runpytest_inprocess("-p", "no:cacheprovider", plugins=[plugin])
+        plugin = Calibrating(findings, {}, SimpleNamespace(budget=1.0, case_seconds=1.0), seed=1)
+        return findings, pytester.runpytest_inprocess("-p", "no:cacheprovider", *options, plugins=[plugin])
 
     return run
 
 
 def test_a_cases_own_benchmark_is_calibrated(toy, monkeypatch):
-    monkeypatch.setattr(cases, "RIVALS", 0)
-    findings, result = toy()
+    monkeypatch.setattr(cases, "OTHER_TOOLS", 0)
+    monkeypatch.setattr("pytest_benchmark.plugin.get_cpu_info", dict)
+    findings, result = toy("-p", "benchmarks.gate.plugin")
     result.assert_outcomes(passed=2)
-    assert findings.subjects == ["toy"]  # and not the control
+    assert findings.subjects == ["toy test_revision[fast]"]  # and not the control
     assert {trial.slowdown for trial in findings.trials} == {0.0, *trials.SLOWDOWNS}
-    assert 2 <= findings.seconds < 6
+    assert 1 <= findings.seconds < 5
 
 
-def test_a_gate_without_the_attribute_is_an_error(toy):
-    findings, result = toy("")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "has no attribute `fight`" in result.stderr.str()
+def test_a_gate_without_the_hook_is_an_error(toy):
+    findings, result = toy()
+    assert result.ret not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    assert "unknown hook 'pytest_gate_runner'" in result.stdout.str() + result.stderr.str()
     assert not findings.trials
 
 
@@ -365,7 +358,7 @@ def test_cases_are_only_calibrated_where_nothing_changed(tmp_path):
     git("init", "--quiet")
     (tmp_path / "impl").mkdir()
     (tmp_path / "impl" / "x.py").write_text("1")
-    with pytest.raises(CasesError, match=r"impl/. Commit, or --no-cases"):
+    with pytest.raises(CasesError, match=r"impl/. Commit, or drop --select"):
         unchanged(tmp_path)
     git("add", ".")
     git("-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "--quiet", "-m", "x")
@@ -375,7 +368,7 @@ def test_cases_are_only_calibrated_where_nothing_changed(tmp_path):
 def test_the_duels_alpha_is_that_of_a_run_of_twenty():
     assert pytest.approx(0.001 / 20) == ALPHA
     assert isinstance(QUESTION, Question)
-    with pytest.raises(NeighbourError), disturbed(1, 0.0, 1):
+    with pytest.raises(NeighbourError), noisy_neighbours(1, 0.0, 1):
         time.sleep(1)
 
 
@@ -383,11 +376,11 @@ def test_a_coin_decides_which_side_is_the_candidate(monkeypatch):
     one, other = (lambda: 1), (lambda: 1)
     references = []
 
-    def fight(name, reference, *_arguments, **_keywords):
+    def run_duel(name, reference, *_arguments, **_keywords):
         references.append(reference)
         return Duel.unmeasured(name)
 
-    monkeypatch.setattr(trials, "fight", fight)
+    monkeypatch.setattr(trials, "run_duel", run_duel)
     subject = trials.Subject("toy", lambda: (one, other))
     trials.measure([trials.Job(subject)] * 20, trials.Findings(), {}, budget=0, seed=1)
     assert {reference is one for reference in references} == {True, False}

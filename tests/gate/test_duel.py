@@ -1,4 +1,4 @@
-"""Duels, on a clock that says what it is told: pairs, orders, answers, checks."""
+"""Duels on a fake clock: pairs, orders, answers, checks."""
 
 import gc
 import itertools
@@ -9,8 +9,8 @@ import time
 import pytest
 
 from benchmarks.gate.measure import duel
-from benchmarks.gate.measure.duel import Duel, Question, fight
-from benchmarks.gate.measure.evalue import straight_wins
+from benchmarks.gate.measure.duel import Duel, Question, run_duel
+from benchmarks.gate.measure.evalue import min_pairs
 
 ALPHA = 0.001
 
@@ -37,17 +37,17 @@ def clock(monkeypatch):
         return next(work.seconds) * iterations, result
 
     monkeypatch.setattr(duel, "time_batch", time_batch)
-    monkeypatch.setattr(duel, "calibrate", lambda *_: (2, ""))
+    monkeypatch.setattr(duel, "batch_size", lambda *_: (2, ""))
 
 
 def run(reference, candidate, *questions, budget=0.0, seed=1, check=None):
-    return fight("toy", reference, candidate, questions, alpha=ALPHA, budget=budget, seed=seed, check=check)
+    return run_duel("toy", reference, candidate, questions, alpha=ALPHA, budget=budget, seed=seed, check=check)
 
 
 def test_a_floor_below_the_ratio_is_proven_with_the_fewest_pairs():
     found = run(Work(1.0), Work(0.2), Question("floor", 4, 4))
     assert found.answer("floor") == "above"
-    assert found.pairs == straight_wins(ALPHA / 2) == found.answers["floor"].wins_above
+    assert found.pairs == min_pairs(ALPHA / 2) == found.answers["floor"].wins_above
     assert found.answers["floor"].log_e_above >= math.log(2 / ALPHA)
     assert (found.ratio, found.reference, found.candidate) == (pytest.approx(5), 1.0, 0.2)
     assert found.interval == (pytest.approx(5), pytest.approx(5))
@@ -67,8 +67,8 @@ def test_a_tie_wins_neither_bet():
 def test_the_budget_ends_what_stays_open_but_not_before_the_least_number_of_pairs():
     found = run(Work(1.0, 3.0), Work(1.0), Question("floor", 2, 2), budget=0)
     assert found.answer("floor") == "open"
-    assert found.pairs == straight_wins(ALPHA / 2)
-    assert found.told == (1.0, 3.0)
+    assert found.pairs == min_pairs(ALPHA / 2)
+    assert found.confidence_sequence == (1.0, 3.0)
     longer = run(Work(1.0, 3.0), Work(1.0), Question("floor", 2, 2), budget=0.05)
     assert longer.pairs > found.pairs
     assert 0.05 <= longer.seconds < 1
@@ -77,7 +77,7 @@ def test_the_budget_ends_what_stays_open_but_not_before_the_least_number_of_pair
 def test_questions_share_alpha():
     one = run(Work(1.0), Work(0.2), Question("floor", 4, 4))
     two = run(Work(1.0), Work(0.2), Question("floor", 4, 4), Question("saved", 3, 3))
-    assert two.pairs == straight_wins(ALPHA / 4) > one.pairs
+    assert two.pairs == min_pairs(ALPHA / 4) > one.pairs
     assert two.answer("saved") == "above"
 
 
@@ -91,7 +91,7 @@ def test_every_needed_question_is_waited_for_and_no_other():
 
 
 def test_a_question_with_room_between_its_bets():
-    # As for two revisions: "more than 3 % slower" and "more than 1 % slower" are told apart.
+    # As for two revisions: "more than 3 % slower" and "more than 1 % slower" are different claims.
     revision = Question("revision", above=1 / 1.03, below=1 / 1.01)
     assert run(Work(1.0), Work(1.0), revision).answer("revision") == "above"
     assert run(Work(1.0), Work(1.05), revision).answer("revision") == "below"
@@ -136,7 +136,7 @@ def test_pairs_follow_each_other_where_checks_take_longer_and_each_is_checked():
     kinds = ["check" if entry == "check" else "pair" for entry in log]
     runs = [(kind, len(list(group))) for kind, group in itertools.groupby(kinds)]
     assert runs[:3] == [("check", 1), ("pair", 1), ("check", 1)]  # the warm-up, and a pair that shows how long it takes
-    assert max(count for _, count in runs) == duel.TOGETHER
+    assert max(count for _, count in runs) == duel.MAX_UNCHECKED
     assert all(pair[1] == check[1] for pair, check in itertools.pairwise(runs[1:]) if pair[0] == "pair")
     assert kinds.count("check") == found.pairs + 1
 
@@ -145,7 +145,7 @@ def test_pairs_follow_each_other_where_checks_take_longer_and_each_is_checked():
 def test_no_pair_counts_that_is_found_wrong_later(place):
     counted = []
     with pytest.raises(AssertionError, match="wrong"):
-        fight(
+        run_duel(
             "toy",
             Work(1.0),
             Work(0.2),
@@ -192,6 +192,14 @@ def test_an_exception_of_either_side_comes_through():
         run(Work(1.0), lambda: 1 / 0)
 
 
+def test_saved_runs_up_to_0004_call_the_confidence_sequence_told():
+    saved = run(Work(1.0), Work(0.2)).to_dict()
+    saved["told"] = saved.pop("confidence_sequence")
+    again = Duel.from_dict(saved)
+    assert list(again.confidence_sequence) == list(saved["told"])
+    assert "told" not in again.to_dict()
+
+
 def test_saved_as_json_and_read_again():
     found = run(Work(1.0), Work(0.2), Question("floor", 4, 4), Question("saved", 9, 9, needed=False))
     text = json.dumps(found.to_dict(), allow_nan=False)
@@ -203,7 +211,9 @@ def test_saved_as_json_and_read_again():
     assert "candidate_batches" not in text
 
 
-@pytest.mark.parametrize("damage", [{"answers": None}, {"interval": [1]}, {"told": ["x", 1]}, {"ratio": ...}])
+@pytest.mark.parametrize(
+    "damage", [{"answers": None}, {"interval": [1]}, {"confidence_sequence": ["x", 1]}, {"ratio": ...}]
+)
 def test_something_else_is_refused(damage):
     saved = {**run(Work(1.0), Work(0.2)).to_dict(), **damage}
     saved = {key: value for key, value in saved.items() if value is not ...}

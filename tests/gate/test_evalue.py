@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.gate.measure.evalue import log_evalue, median_interval, straight_wins, told_bounds, wins_needed
+from benchmarks.gate.measure.evalue import confidence_sequence, log_evalue, median_interval, min_pairs, wins_needed
 
 
 def exact(wins, pairs):
@@ -28,7 +28,7 @@ def test_equals_the_exact_integral(pairs):
         assert math.exp(log_evalue(wins, pairs)) == pytest.approx(float(exact(wins, pairs)), rel=1e-11)
 
 
-@settings(deadline=None)  # a busy machine is no error
+@settings(deadline=None)  # a busy machine may be slow
 @given(st.data())
 def test_a_fair_coin_leaves_the_expected_wealth_as_it_is(data):
     # With e(0, 0) = 1 this makes it a martingale, all that Ville's inequality asks for; at a million pairs too.
@@ -52,9 +52,9 @@ def test_impossible_counts_are_refused(wins, pairs):
         log_evalue(wins, pairs)
 
 
-def test_straight_wins_are_the_fewest_pairs_that_decide():
+def test_min_pairs_are_the_fewest_that_decide():
     for alpha in (0.05, 0.001, 1e-5, 1e-9):
-        least = straight_wins(alpha)
+        least = min_pairs(alpha)
         assert exact(least, least) >= 1 / alpha
         assert exact(least - 1, least - 1) < 1 / alpha
         assert wins_needed(least, alpha) == least
@@ -64,7 +64,7 @@ def test_straight_wins_are_the_fewest_pairs_that_decide():
 @pytest.mark.parametrize("alpha", [0, 1, -1, math.nan])
 def test_alpha_is_a_probability(alpha):
     with pytest.raises(ValueError, match="alpha"):
-        straight_wins(alpha)
+        min_pairs(alpha)
 
 
 def false_alarms(bounds, duels=100_000, seed=20_240_229):
@@ -85,7 +85,7 @@ def test_false_alarms_stay_below_alpha_however_often_one_looks():
     share = false_alarms(bounds)
     margin = 4 * math.sqrt(alpha * (1 - alpha) / 100_000)
     assert share <= alpha + margin
-    assert share >= alpha / 10, "so conservative that it could hardly tell anything"
+    assert share >= alpha / 10, "so conservative that it could hardly detect anything"
 
 
 def test_the_simulation_catches_a_test_that_must_not_be_looked_at_twice():
@@ -102,7 +102,7 @@ def test_the_simulation_catches_a_test_that_must_not_be_looked_at_twice():
 def test_bounds_are_the_limits_that_bets_would_have_won_against():
     ratios = list(np.random.default_rng(1).lognormal(0, 0.1, 60))
     alpha = 0.001
-    low, high = told_bounds(ratios, alpha)
+    low, high = confidence_sequence(ratios, alpha)
     assert low < np.median(ratios) < high
 
     def won(limit, sign):
@@ -114,9 +114,9 @@ def test_bounds_are_the_limits_that_bets_would_have_won_against():
     assert not won(high, -1)
 
 
-def test_too_few_pairs_tell_nothing():
-    assert told_bounds([], 0.001) == (0.0, math.inf)
-    assert told_bounds([2.0] * 12, 0.001) == (0.0, math.inf)
+def test_too_few_pairs_prove_nothing():
+    assert confidence_sequence([], 0.001) == (0.0, math.inf)
+    assert confidence_sequence([2.0] * 12, 0.001) == (0.0, math.inf)
 
 
 @pytest.mark.parametrize(

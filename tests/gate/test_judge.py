@@ -1,21 +1,23 @@
-"""Verdicts and the sentences that go with them."""
+"""Verdicts, and the messages of failed tests."""
 
 import math
 
 import pytest
 
-from benchmarks.gate.judge.rules import Judged, duration, number, questions
+from benchmarks.gate.judge.completeness import Absence, completeness
+from benchmarks.gate.judge.rules import JudgedDuel, MemoryRow, Reason, RevisionRow, questions
 from benchmarks.gate.measure.duel import Answer, Duel
+from benchmarks.gate.report.words import duel_failure, duration, memory_failure, number, quantity, revision_failure
 
 
-def found(ratio=12.3, **verdicts):
+def result(ratio=12.3, **verdicts):
     duel = Duel(
         name="counter test_speedup[optimised]",
         pairs=18,
         ratio=ratio,
         interval=(ratio * 0.97, ratio * 1.02),
         coverage=0.9589,
-        told=(ratio * 0.9, ratio * 1.1),
+        confidence_sequence=(ratio * 0.9, ratio * 1.1),
         reference=2.41,
         candidate=2.41 / ratio,
         iterations=1,
@@ -31,7 +33,7 @@ def found(ratio=12.3, **verdicts):
 
 def test_what_is_asked():
     assert questions(None, None) == []
-    floor, saved, improved = questions(5, found(10.0))
+    floor, saved, improved = questions(5, result(10.0))
     assert (floor.above, floor.below, floor.needed) == (5, 5, True)
     assert saved.above == saved.below == pytest.approx(9.7 / 3)
     assert improved.above == improved.below == pytest.approx(10.2 * 3)
@@ -39,7 +41,7 @@ def test_what_is_asked():
 
 
 @pytest.mark.parametrize("floor", [0, -1, math.nan])
-def test_a_floor_that_anything_would_hold_is_refused(floor):
+def test_a_floor_that_any_ratio_holds_is_refused(floor):
     with pytest.raises(ValueError, match="floor"):
         questions(floor, None)
 
@@ -57,39 +59,38 @@ def test_a_floor_that_anything_would_hold_is_refused(floor):
     ],
 )
 def test_verdicts(answers, floor, saved):
-    judged = Judged(found(**answers), 30, found(), "0001_a")
+    judged = JudgedDuel("a", result(**answers), 30, result(), "0001_a")
     assert (judged.floor_verdict, judged.saved_verdict) == (floor, saved)
-    assert bool(judged.failure()) == (floor in ("broken", "unproven") or saved == "slower")
+    assert bool(judged.reasons) == bool(duel_failure(judged)) == (floor in ("broken", "unproven") or saved == "slower")
 
 
 def test_a_broken_floor_says_by_how_much():
-    assert (
-        Judged(found(floor="below"), 30)
-        .failure()
-        .startswith(
-            "counter test_speedup[optimised]: candidate is 12.3 times faster than the reference (reference 2.41 s, "
-            "candidate 196 ms, 95 % interval 11.9 to 12.5, 18 pairs); the floor is 30 times. "
-        )
+    failure = duel_failure(JudgedDuel("a", result(floor="below"), 30))
+    assert failure.startswith(
+        "counter test_speedup[optimised]: candidate is 12.3 times faster than the reference (reference 2.41 s, "
+        "candidate 196 ms, 95 % interval 11.9 to 12.5, 18 pairs); the floor is 30 times. "
     )
 
 
-def test_an_unproven_floor_says_what_could_be_told():
-    failure = Judged(found(floor="open"), 12).failure()
+def test_an_unproven_floor_reports_the_proven_limits():
+    failure = duel_failure(JudgedDuel("a", result(floor="open"), 12))
     assert "neither proven nor disproved" in failure
     assert "between 11.1 and 13.5 and nothing finer" in failure
     assert "--budget" in failure
 
 
 def test_slower_than_saved_names_the_run_and_both_ratios():
-    failure = Judged(found(3.0, saved="below"), None, found(10.0), "0007_b").failure()
+    failure = duel_failure(JudgedDuel("a", result(3.0, saved="below"), None, result(10.0), "0007_b"))
     assert "candidate is 3 times faster" in failure
     assert "the saved run 0007_b has 10 times (9.7 to 10.2)" in failure
-    assert "less than 3.23, which is 1/3 of that" in failure
+    assert "a ratio below 3.23, 1/3 of that, is proven" in failure
     assert "make baseline" in failure
 
 
 def test_a_candidate_slower_than_its_reference_is_called_that():
-    assert "slower than the reference, 0.5 times as fast" in Judged(found(0.5, floor="below"), 30).failure()
+    assert "slower than the reference, 0.5 times as fast" in duel_failure(
+        JudgedDuel("a", result(0.5, floor="below"), 30)
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,3 +103,57 @@ def test_durations_have_units(seconds, text):
 
 def test_numbers_have_three_digits():
     assert [number(value) for value in (None, 0.1234, 12.34, 1234.5)] == ["", "0.123", "12.3", "1,234"]
+
+
+def test_quantities_have_units():
+    values = [
+        (213_000.4, "images per second"),
+        (0.0931, "s"),
+        (3 * 2**20, "B"),
+        (0.99931, "share"),
+        (7, ""),
+        (1.25, "x"),
+    ]
+    assert [quantity(*value) for value in values] == [
+        "213,000 images per second",
+        "93.1 ms",
+        "3.0 MiB",
+        "99.93%",
+        "7",
+        "1.25 x",
+    ]
+
+
+def test_reasons_are_data_and_the_words_are_the_reports():
+    memory = MemoryRow("toy test_memory", "a", 100, 75, 0.5)
+    assert memory.reasons == (Reason.CEILING_BROKEN,)
+    assert "the ceiling is 0.5 times" in memory_failure(memory)
+    slower = RevisionRow("toy", "a", "HEAD", "slower", result(0.9))
+    assert slower.reasons(strict=False) == (Reason.SLOWER,)
+    assert "toy is slower than at HEAD" in revision_failure(slower, strict=False)
+    open_row = RevisionRow("toy", "a", "HEAD", "inconclusive", result(0.9))
+    assert (open_row.reasons(strict=False), open_row.reasons(strict=True)) == ((), (Reason.INCONCLUSIVE,))
+
+
+def test_a_ceiling_of_none_is_recorded_and_not_judged():
+    row = MemoryRow("toy", "a", 100, 10_000, None)
+    assert (row.reasons, row.ceiling_verdict, row.saved_verdict) == ((), None, None)
+
+
+def test_completeness():
+    known = {"t.py::a": "at HEAD", "t.py::b[x]": "at HEAD", "t.py::c": "at HEAD", "t.py::d": "at HEAD"}
+    checked = completeness(
+        known,
+        {"t.py::c", "t.py::d"},
+        skipped={"t.py::c": "slow day", "t.py::d": "no GPU", "t.py::e": "new"},
+        unsupported={"t.py::d"},
+        removed=["b", "nonsense"],
+        measured=True,
+    )
+    assert checked.missing == (Absence("t.py::a", "at HEAD"),)
+    assert checked.skipped == (Absence("t.py::c", "at HEAD", "slow day"),)
+    assert (checked.admitted, checked.unused) == (("t.py::b[x]",), ("nonsense",))
+    assert not checked.complete
+    here = {"skipped": {}, "unsupported": set(), "removed": []}
+    assert completeness({}, set(), measured=True, **here).complete
+    assert not completeness({}, set(), measured=False, **here).complete

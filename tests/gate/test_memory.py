@@ -16,7 +16,7 @@ import pytest
 from benchmarks.gate.measure import memory
 from benchmarks.gate.measure.memory import PeakMemoryError, peak_memory
 
-pytestmark = pytest.mark.skipif(platform.system() == "Darwin", reason="macOS does not tell a process's peak memory")
+pytestmark = pytest.mark.skipif(platform.system() == "Darwin", reason="macOS does not report a process's peak memory")
 
 MIB = 1024 * 1024
 ROOM = 8  # MiB that allocators and the interpreter may add

@@ -1,10 +1,16 @@
-"""The plugin in small suites of its own: what is red, what is green, and what they say."""
+"""The plugin in small suites of its own: which runs pass, which fail, and their messages."""
 
 import json
 import platform
+import re
+from pathlib import Path
 
+import jsonschema
 import pytest
 
+from benchmarks.gate.report import json_report
+
+SCHEMA = json.loads(Path(json_report.__file__).with_name("gate.schema.json").read_text())
 INI = """
 [pytest]
 addopts = -p benchmarks.gate.plugin --benchmark-storage=file://saved --benchmark-columns=median --strict-markers
@@ -16,7 +22,7 @@ import time
 
 def work(seconds):
     def run():
-        time.sleep(seconds)  # which a busy machine prolongs less than work
+        time.sleep(seconds)  # noisy neighbours prolong a sleep less than work
         return 7
     return run
 
@@ -31,7 +37,7 @@ def test_speedup(duel):
 
 @pytest.fixture
 def suite(pytester, monkeypatch):
-    monkeypatch.setattr("pytest_benchmark.plugin.get_cpu_info", dict)  # takes it a second, and is not ours
+    monkeypatch.setattr("pytest_benchmark.plugin.get_cpu_info", dict)  # it takes a second
     pytester.makeini(INI)
 
     def write(reference=0.005, candidate=0.001, floor=2, check="same", more=""):
@@ -43,6 +49,7 @@ def suite(pytester, monkeypatch):
 
 
 SELFCHECKS = 3  # control, canary, nothing missing: in every run that compares
+CONTROL_AND_CANARY = 2
 
 
 def run(pytester, *options, compares=False, **outcomes):
@@ -81,7 +88,7 @@ def test_a_floor_that_holds(pytester, suite):
             "duel*verdict*times faster*interval*floor*pairs*seconds*saved",
             "toy test_speedup *floor holds* to * 2 *-",
             "duels: 1; floors: 1 holds",
-            "*--duel-seed 1",
+            "--duel-seed 1 repeats *",
         ]
     )
 
@@ -95,7 +102,7 @@ def test_a_floor_above_the_truth_fails_and_says_by_how_much(pytester, suite):
             "toy test_speedup *floor broken*",
         ]
     )
-    assert "def fight" not in result.stdout.str()
+    assert "def run_duel" not in result.stdout.str()
 
 
 # The reference takes 10 and 2 ms in turn, so that half of all pairs are on either side of the floor.
@@ -111,7 +118,7 @@ def test_uneven(duel):
 """
 
 
-def test_a_floor_that_cannot_be_told_fails_too(pytester, suite):
+def test_a_floor_that_stays_unproven_fails_too(pytester, suite):
     suite(more=UNEVEN)
     result = run(pytester, "-k", "uneven", failed=1)
     result.stdout.fnmatch_lines(["E *neither proven nor disproved*nothing finer*--budget*", "*floor unproven*"])
@@ -131,7 +138,7 @@ def test_one_measurement_per_test(pytester, suite):
     result.stdout.fnmatch_lines(["*one measurement per test: *benchmark(...)*"])
 
 
-def test_alpha_is_split_over_the_duels_that_run(pytester, suite):
+def test_alpha_is_split_over_the_duels_of_the_suite_whatever_k_selects(pytester, suite):
     suite(reference=0.02, more="".join(f"\ndef test_more_{i}(duel):\n    pass\n" for i in range(40)))
 
     def pairs(*options):
@@ -139,10 +146,15 @@ def test_alpha_is_split_over_the_duels_that_run(pytester, suite):
         (bench,) = json.loads((pytester.path / "out.json").read_text())["benchmarks"]
         return bench["extra_info"]["duel"]["pairs"], bench["extra_info"]["duel"]["alpha"]
 
-    alone, among = pairs("-k", "speedup"), pairs("-W", "ignore")
-    assert alone[1] == pytest.approx(41 * among[1]) == 0.001
-    assert alone[0] < among[0]
-    assert pairs("-k", "speedup", "--alpha=0.05")[0] < alone[0]
+    everything = pairs("-W", "ignore")
+    assert everything[1] == pytest.approx(0.001 / (41 + CONTROL_AND_CANARY))
+    for selection in (
+        ["-k", "speedup"],
+        ["-k", "not more"],
+        [f"--deselect=test_toy.py::test_more_{i}" for i in range(40)],
+    ):
+        assert pairs(*selection) == everything
+    assert pairs("-k", "speedup", "--alpha=0.05")[0] < everything[0]
 
 
 # pytest-benchmark's own options
@@ -179,7 +191,7 @@ def test_the_candidate_is_in_the_table_and_the_saved_file(pytester, suite):
     assert content["machine_info"]["gate"]["cores"] >= 1
 
 
-def test_a_group_of_ones_own_is_kept(pytester, suite):
+def test_a_group_of_the_users_own_is_kept(pytester, suite):
     mark = "\nimport pytest\n@pytest.mark.benchmark(group='mine')\n"
     suite(more=mark + "def test_own(duel):\n    duel(work(0.002), work(0.001))\n")
     run(pytester, passed=2).stdout.fnmatch_lines(["*benchmark 'mine': 1 tests*"])
@@ -209,7 +221,9 @@ def test_the_report_says_where_it_went(pytester, suite):
     suite(floor=30)
     result = run(pytester, "--gate-report=report.md", failed=1)
     result.stdout.fnmatch_lines(["results: report.md"])
-    assert "| toy test_speedup | floor broken |" in (pytester.path / "report.md").read_text()
+    assert re.search(
+        r"^\| toy test_speedup +\| +floor broken +\|", (pytester.path / "report.md").read_text(), re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize(
@@ -248,7 +262,7 @@ def test_slower_than_saved_fails_although_the_floor_holds(pytester, suite):
     run(pytester)  # and without comparing the floor is all there is
 
 
-def test_faster_than_saved_is_said(pytester, suite):
+def test_faster_than_saved_is_reported(pytester, suite):
     suite(reference=0.003, floor=1.2)
     run(pytester, "--benchmark-save=a")
     suite(reference=0.03)
@@ -282,7 +296,7 @@ def test_the_last_run_of_a_like_machine_is_the_one_for_both_tables(pytester, sui
     assert "unlike)" not in result.stdout.str()
 
 
-def test_no_saved_run_is_said_and_an_error_where_one_was_named_or_is_needed(pytester, suite):
+def test_no_saved_run_is_reported_and_an_error_if_one_was_named_or_is_needed(pytester, suite):
     result = run(pytester, "--benchmark-compare")
     result.stdout.fnmatch_lines(["there is no saved run in *saved (make baseline saves one): floors only"])
     assert "no saved run matches '0042'" in refused(pytester, "--benchmark-compare=0042")
@@ -331,7 +345,7 @@ def test_storage_in_the_configuration_file_is_found_from_a_folder_below(pytester
 
 # Memory
 
-told = pytest.mark.skipif(platform.system() == "Darwin", reason="macOS does not tell a process's peak memory")
+measurable = pytest.mark.skipif(platform.system() == "Darwin", reason="macOS does not report a process's peak memory")
 
 MEMORY = """
 def test_memory(peak_memory, ceiling):
@@ -339,7 +353,7 @@ def test_memory(peak_memory, ceiling):
 """
 
 
-@told
+@measurable
 def test_a_ceiling(pytester, suite):
     suite(more=MEMORY.format(limit=0.5))
     result = run(pytester, "-k", "memory")
@@ -353,7 +367,7 @@ def test_a_ceiling(pytester, suite):
     )
 
 
-@told
+@measurable
 def test_more_memory_than_saved_fails_although_the_ceiling_holds(pytester, suite):
     suite(more=MEMORY.format(limit=0.9))
     run(pytester, "--benchmark-save=a", passed=2)
@@ -365,12 +379,21 @@ def test_more_memory_than_saved_fails_although_the_ceiling_holds(pytester, suite
     result.stdout.fnmatch_lines(["*memory against the saved run: 1 more"])
 
 
-def test_a_reference_without_memory_is_no_reference(pytester, suite):
+def test_a_reference_without_memory_is_refused(pytester, suite):
     suite(more="\ndef test_memory(ceiling):\n    ceiling(0, 0, 0.5)\n")
     run(pytester, "-k", "memory", failed=1).stdout.fnmatch_lines(["E *make its input larger*"])
 
 
-@told
+@measurable
+def test_a_ceiling_of_none_records_and_does_not_judge(pytester, suite):
+    suite(more=MEMORY.format(limit=None).replace("20 <<", "100 <<"))
+    result = run(pytester, "-k", "memory", "--gate-json=gate.json")
+    result.stdout.fnmatch_lines(["toy test_memory *measured * MiB * MiB *1.2* - *-"])
+    (row,) = json.loads((pytester.path / "gate.json").read_text())["memory"]
+    assert row["ceiling"] is None
+
+
+@measurable
 def test_a_peak_is_measured_once(pytester, suite):
     suite(
         more="\nimport time\ndef test_memory(peak_memory):\n    first = peak_memory(time.sleep, 0.3)\n"
@@ -380,7 +403,68 @@ def test_a_peak_is_measured_once(pytester, suite):
     run(pytester, "-k", "memory")
 
 
-def test_a_system_that_cannot_tell_skips(pytester, suite, monkeypatch):
+def test_a_system_without_the_reading_skips(pytester, suite, monkeypatch):
     monkeypatch.setattr("benchmarks.gate.measure.memory.platform.system", lambda: "Plan9")
     suite(more=MEMORY.format(limit=0.5))
-    run(pytester, "-k", "memory", "-rs", skipped=1).stdout.fnmatch_lines(["*Plan9 does not tell*"])
+    run(pytester, "-k", "memory", "-rs", skipped=1).stdout.fnmatch_lines(["*Plan9 does not report*"])
+
+
+# Notes, and tests that measure without a benchmark
+
+
+NOTES = """
+import pytest
+
+def test_noted(duel, note):
+    duel(work(0.002), work(0.001))
+    note("images per second", 213000.4)
+    note("CPU time", 0.093, "s")
+
+@pytest.mark.measures
+def test_overload(note):
+    note("answered", 0.999, "share")
+"""
+
+
+def test_notes(pytester, suite):
+    suite(more=NOTES)
+    result = run(pytester, "--gate-json=gate.json", "--benchmark-json=out.json", "--gate-report=r.md", passed=3)
+    lines = [
+        "toy test_noted: images per second 213,000; CPU time 93 ms",
+        "toy test_overload: answered 99.90%",
+    ]
+    result.stdout.fnmatch_lines(lines)
+    assert all(f"- {line}" in (pytester.path / "r.md").read_text() for line in lines)
+    document = json.loads((pytester.path / "gate.json").read_text())
+    jsonschema.validate(document, SCHEMA)
+    assert document["notes"] == [
+        {"test": "test_toy.py::test_noted", "name": "images per second", "value": 213000.4, "unit": ""},
+        {"test": "test_toy.py::test_noted", "name": "CPU time", "value": 0.093, "unit": "s"},
+        {"test": "test_toy.py::test_overload", "name": "answered", "value": 0.999, "unit": "share"},
+    ]
+    saved = json.loads((pytester.path / "out.json").read_text())
+    (bench,) = (bench for bench in saved["benchmarks"] if bench["name"] == "test_noted")
+    assert [note["name"] for note in bench["extra_info"]["notes"]] == ["images per second", "CPU time"]
+    assert [note["value"] for note in saved["gate"]["notes"]["test_toy.py::test_overload"]] == [0.999]
+
+
+def test_duels_in_json_carry_the_test(pytester, suite):
+    run(pytester, "--gate-json=gate.json")
+    document = json.loads((pytester.path / "gate.json").read_text())
+    jsonschema.validate(document, SCHEMA)
+    (row,) = document["duels"]
+    assert row["test"] == "test_toy.py::test_speedup"
+    del row["test"]
+    with pytest.raises(jsonschema.ValidationError, match="'test' is a required property"):
+        jsonschema.validate(document, SCHEMA)
+
+
+def test_the_mark_measures_is_like_the_use_of_a_benchmark(pytester, suite):
+    suite(more=NOTES + "\ndef test_plain():\n    pass\n")
+    run(pytester, "--benchmark-skip", passed=1, skipped=3)
+    run(pytester, "--benchmark-only", passed=3, skipped=1)
+    run(pytester, "--benchmark-disable", passed=4)
+    run(pytester, "--benchmark-save=a", passed=4)
+    suite(more=NOTES.replace("def test_overload", "def test_renamed"))
+    result = run(pytester, "--benchmark-compare", passed=5, failed=1)
+    result.stdout.fnmatch_lines(["E *test_toy.py::test_overload is in the saved run 0001_a and not here*"])

@@ -2,7 +2,7 @@
 
 import json
 
-import torch  # noqa: F401 - it can be imported once in a process, and pytester would forget that it was
+import torch  # noqa: F401 - a process can import it only once, and pytester would forget that
 
 SUITE = """
 import torch
@@ -22,7 +22,7 @@ def test_a_trace(pytester):
     assert "aten::add" in {event.get("name") for event in trace["traceEvents"]}
 
 
-def test_no_trace_that_nobody_asked_for(pytester):
+def test_no_trace_without_the_option(pytester):
     pytester.makepyfile(test_toy=SUITE.format(calls=0))
     pytester.runpytest_inprocess("-p", "benchmarks.gate.plugin").assert_outcomes(passed=1)
     assert not list(pytester.path.rglob("*.json"))

@@ -1,19 +1,21 @@
 """The section and the Markdown file have the same rows."""
 
 import dataclasses
+import re
 
 import pytest
 
-from benchmarks.gate.judge.rules import Judged, Memory
-from benchmarks.gate.measure.duel import Question, fight
-from benchmarks.gate.report.tables import Report
+from benchmarks.gate.judge.rules import JudgedDuel, MemoryRow
+from benchmarks.gate.measure.duel import Question, run_duel
+from benchmarks.gate.report.findings import Findings, Note
+from benchmarks.gate.report.tables import markdown, terminal
 
 MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
 def duel():
-    return fight(
+    return run_duel(
         "toy test_speedup[a|b]",
         lambda: sum(range(20_000)),
         lambda: sum(range(2_000)),
@@ -24,31 +26,35 @@ def duel():
     )
 
 
-def test_an_empty_report_is_false():
-    assert not Report()
-    assert Report(notes=["something"])
+def test_empty_findings_are_false():
+    assert not Findings()
+    assert Findings(remarks=["something"])
 
 
 def test_both_forms_have_every_row(duel):
-    report = Report(
+    findings = Findings(
         duels=[
-            Judged(duel, 1.5),
-            Judged(dataclasses.replace(duel, name="other", note="short batches"), None, duel, "0001"),
+            JudgedDuel("a", duel, 1.5),
+            JudgedDuel("b", dataclasses.replace(duel, name="other", note="short batches"), None, duel, "0001"),
         ],
         memory=[
-            Memory("toy test_memory", "a", 100 * MIB, 25 * MIB, 0.5),
-            Memory("toy test_more", "b", 100 * MIB, 75 * MIB, 0.5),
+            MemoryRow("toy test_memory", "a", 100 * MIB, 25 * MIB, 0.5),
+            MemoryRow("toy test_more", "b", 100 * MIB, 75 * MIB, 0.5),
         ],
         unmeasured=["toy test_off"],
-        notes=["a note"],
+        notes=[Note("t", "rate", 2000, "images per second"), Note("u", "other", 1), Note("t", "CPU time", 0.093, "s")],
+        titles={"t": "toy test_time", "u": "toy test_other"},
+        remarks=["a remark"],
         results=["bench.json"],
     )
-    terminal, markdown = "\n".join(report.terminal()), report.markdown()
-    for text in (terminal, markdown):
+    section, file = "\n".join(terminal(findings)), markdown(findings)
+    for text in (section, file):
         for words in (
             "floor holds",
             "other: short batches",
-            "a note",
+            "a remark",
+            "toy test_time: rate 2,000 images per second; CPU time 93 ms",
+            "toy test_other: other 1",
             "25.0 MiB",
             "0.75",
             "ceilings: 1 hold, 1 broken",
@@ -57,17 +63,17 @@ def test_both_forms_have_every_row(duel):
             "results: bench.json",
         ):
             assert words in text
-    assert "toy test_speedup[a|b]" in terminal
-    assert "toy test_speedup[a\\|b]" in markdown
-    assert "| --- | ---: |" in markdown
+    assert "toy test_speedup[a|b]" in section
+    assert "toy test_speedup[a\\|b]" in file
+    assert re.search(r"^\|:-+\|-+:\|", file, re.MULTILINE)
 
 
-def test_an_undecided_duel_says_what_could_be_told(duel):
+def test_an_undecided_duel_reports_the_proven_limits(duel):
     duel = dataclasses.replace(duel, answers={})
-    duel.answers["floor"] = fight(
+    duel.answers["floor"] = run_duel(
         "tie", lambda: None, lambda: None, [Question("floor", 1e9, 1e9)], alpha=0.5, budget=0, seed=1
     ).answers["floor"]
     duel.answers["floor"].verdict = "open"
-    text = "\n".join(Report(duels=[Judged(duel, 1e9)]).terminal())
+    text = "\n".join(terminal(Findings(duels=[JudgedDuel("a", duel, 1e9)])))
     assert "floor unproven" in text
     assert "nothing finer" in text

@@ -6,13 +6,13 @@ import pytest
 
 from benchmarks.gate.compare.saved import SavedRunError, newest, read
 from benchmarks.gate.measure import machine
-from benchmarks.gate.measure.duel import Question, fight
+from benchmarks.gate.measure.duel import Question, run_duel
 
 
 @pytest.fixture
 def save(tmp_path):
     """Write a run with one duel and one benchmark without."""
-    found = fight(
+    found = run_duel(
         "toy",
         lambda: sum(range(20_000)),
         lambda: sum(range(2_000)),

@@ -1,4 +1,4 @@
-"""The stopwatch: long enough batches, the same count for both, and nothing of ours running beside them."""
+"""The stopwatch: batches long enough, the same count for both sides, and collection, tracing and profiling off."""
 
 import cProfile
 import gc
@@ -37,23 +37,23 @@ def test_a_batch_begins_after_a_rest_that_is_not_counted(monkeypatch):
 
 
 def test_fast_work_is_batched_until_the_faster_side_takes_a_millisecond():
-    iterations, note = timing.calibrate(busy(50e-6), busy(10e-6))
+    iterations, note = timing.batch_size(busy(50e-6), busy(10e-6))
     assert 20 <= iterations <= 200
     assert not note
 
 
 def test_slow_work_is_not_batched():
-    assert timing.calibrate(busy(0.004), busy(0.002)) == (1, "")
+    assert timing.batch_size(busy(0.004), busy(0.002)) == (1, "")
 
 
 def test_a_slow_reference_keeps_batches_short_and_the_note_says_so():
-    iterations, note = timing.calibrate(busy(0.05), busy(1e-6))
+    iterations, note = timing.batch_size(busy(0.05), busy(1e-6))
     assert 1 <= iterations <= 5
     assert "not 1 ms" in note
     assert "0.25 s" in note
 
 
-def test_nothing_disturbs_and_everything_comes_back_even_after_an_error():
+def test_what_is_switched_off_comes_back_even_after_an_error():
     def tracer(*_):
         return None
 

@@ -1,1 +1,1 @@
-"""The gate's own error rates, measured: `python -m benchmarks.gate.calibration.calibrate`."""
+"""The gate's own error rates, measured: `python -m benchmarks.gate.calibration`."""

@@ -1,4 +1,6 @@
-"""Processes that disturb, as a shared machine's other tenants do; started as a script, so only the standard library.
+"""Noisy neighbours: processes that load a machine as its other tenants do.
+
+This file is started as a script, so it uses only the standard library.
 
 Three kinds take turns: one that always computes, one that moves memory, and one that works in bursts with pauses.
 """
@@ -13,34 +15,34 @@ from contextlib import contextmanager
 from itertools import cycle, islice
 
 MEMORY = 64 * 2**20  # bytes that are copied over and over: more than a core's share of any cache
-GRACE = 10.0  # seconds in which a process that was told to end has to
-SETTLE = 0.5  # seconds until new processes are at work
+GRACE = 10.0  # seconds that a process has to end
+SETTLE = 0.5  # seconds that new processes need to start
 
 
 class NeighbourError(RuntimeError):
-    """A disturbing process that ended before its time: what was measured since had less noise than is claimed."""
+    """A noisy neighbour ended early, so the later measurements had less noise than is claimed."""
 
 
 @contextmanager
-def disturbed(count: int, seconds: float, seed: int) -> Iterator[Callable[[], None]]:
-    """Run `count` disturbing processes for the block; they end with it, with this process, and after `seconds`.
+def noisy_neighbours(count: int, seconds: float, seed: int) -> Iterator[Callable[[], None]]:
+    """Run `count` noisy neighbours for the block; they end with it, with this process, and after `seconds`.
 
-    Yields a function that raises NeighbourError unless all of them are still at work; it is called at the block's end
-    as well. They have a session of their own, so that Ctrl-C reaches this process and they are ended by it.
+    Yields a function that raises NeighbourError unless all are running; it is called at the block's end as well.
+    They have a session of their own, so that Ctrl-C reaches only this process, which then ends them.
 
     Raises:
-        NeighbourError: where one ended early.
+        NeighbourError: One ended early.
     """
     processes: list[subprocess.Popen[bytes]] = []
 
     def check() -> None:
         ended = [process.args for process in processes if process.poll() is not None]
         if ended:
-            raise NeighbourError(f"{len(ended)} of {count} disturbing processes ended while they should disturb")
+            raise NeighbourError(f"{len(ended)} of {count} noisy neighbours ended early")
 
     try:
         for number, kind in enumerate(islice(cycle(KINDS), count)):
-            # -I: a script's folder would come first on the path, and there are modules in it with common names.
+            # -I: a script's folder comes first on the path, and this one has modules with common names.
             command = [sys.executable, "-I", __file__, kind, str(seconds), str(seed + number)]
             processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True))  # noqa: S603 - this interpreter, this file
         time.sleep(SETTLE if count else 0)
@@ -58,7 +60,7 @@ def disturbed(count: int, seconds: float, seed: int) -> Iterator[Callable[[], No
 
 
 def compute(seconds: float) -> None:
-    """Keep one core busy, within the interpreter."""
+    """Keep one core busy with bytecode."""
     until, value = time.monotonic() + seconds, 1
     while time.monotonic() < until:
         for _ in range(1000):
@@ -84,7 +86,7 @@ KINDS = {"compute": compute, "move": move, "burst": burst}
 
 
 def main(kind: str, seconds: float, seed: int) -> None:
-    """Disturb for `seconds`, or until whoever started this is gone."""
+    """Make noise for `seconds`, or until the parent process is gone."""
     random.seed(seed)
     parent, until = os.getppid(), time.monotonic() + seconds
     while time.monotonic() < until and os.getppid() == parent:

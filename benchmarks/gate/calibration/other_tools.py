@@ -1,11 +1,11 @@
-"""What other tools would have said: their own rules, on samples taken one side after the other, as they take them.
+"""The verdicts of other tools: their own rules, on samples taken one side after the other, as they take them.
 
-A block is the time of every single call in two seconds of calls without a pause. Each rule gets what the tool's
-defaults would have taken of it:
+A block is the time of every single call in two seconds of calls without a pause. Each rule gets the samples that the
+tool takes by default:
 
 - pytest-benchmark: every call of the first second is a round; its own check compares the medians.
 - pyperf: values of at least 0.1 s each, 20 at most. Its default is 60, three from each of 20 processes.
-- asv: ten samples of at least 10 ms each, as by default, though there five are of a second process.
+- asv: ten samples of at least 10 ms each, as by default, but from one process and not two.
 """
 
 import math
@@ -22,8 +22,8 @@ BLOCK = 2.0  # seconds
 WARM_UP = 0.1  # seconds, as in asv
 LEAST_CALLS = 20
 
-Says: TypeAlias = tuple[bool, float]  # whether it is flagged as slower, and time(candidate) / time(reference)
-Rule: TypeAlias = Callable[[Sequence[float], Sequence[float]], Says]
+Result: TypeAlias = tuple[bool, float]  # whether it is flagged as slower, and time(candidate) / time(reference)
+Rule: TypeAlias = Callable[[Sequence[float], Sequence[float]], Result]
 
 
 def block(work: Work) -> list[float]:
@@ -42,13 +42,13 @@ def block(work: Work) -> list[float]:
 
 
 def grouped(times: Sequence[float], least: float, most: int) -> tuple[list[float], int]:
-    """Return seconds per call of up to `most` groups of as many calls as take `least` seconds, and that number."""
+    """Return seconds per call of up to `most` groups of calls of at least `least` seconds, and the calls per group."""
     number = max(1, math.ceil(least / statistics.median(times)))
     starts = range(0, len(times) - number + 1, number)
     return [statistics.fmean(times[start : start + number]) for start in starts][:most], number
 
 
-def pytest_benchmark_rule(reference: Sequence[float], candidate: Sequence[float]) -> Says:
+def pytest_benchmark_rule(reference: Sequence[float], candidate: Sequence[float]) -> Result:
     """Apply --benchmark-compare-fail=median:5%."""
     medians = [statistics.median(first_second(times)) for times in (reference, candidate)]
     check = parse_compare_fail("median:5%")  # type: ignore[no-untyped-call] # it has no types
@@ -64,13 +64,13 @@ def first_second(times: Sequence[float]) -> list[float]:
     return list(times[:count])
 
 
-def pyperf_rule(reference: Sequence[float], candidate: Sequence[float]) -> Says:
+def pyperf_rule(reference: Sequence[float], candidate: Sequence[float]) -> Result:
     """Apply `pyperf compare_to`: slower and "significant", by a t-test at 95 %."""
     import pyperf  # noqa: PLC0415 - optional
     from pyperf._compare import CompareData, CompareResult  # noqa: PLC0415 - optional
 
     values = [grouped(times, 0.1, 20)[0] for times in (reference, candidate)]
-    count = min(map(len, values))  # it takes samples of unequal size for significant, whatever they are
+    count = min(map(len, values))  # it calls samples of unequal size significant in any case
     data = [
         CompareData("", pyperf.Benchmark([pyperf.Run(v[:count], metadata={"name": "x"}, collect_metadata=False)]))
         for v in values
@@ -79,7 +79,7 @@ def pyperf_rule(reference: Sequence[float], candidate: Sequence[float]) -> Says:
     return bool(result.significant and result.norm_mean > 1), float(result.norm_mean)
 
 
-def asv_rule(reference: Sequence[float], candidate: Sequence[float]) -> Says:
+def asv_rule(reference: Sequence[float], candidate: Sequence[float]) -> Result:
     """Apply `asv continuous`: a factor of 1.1 between medians, and a Mann-Whitney U test at 0.002."""
     from asv.commands.compare import _is_result_better  # noqa: PLC0415 - optional, and the rule is there
     from asv_runner.statistics import compute_stats  # noqa: PLC0415 - optional
@@ -101,14 +101,14 @@ RULES: dict[str, Rule] = {
 
 
 def installed() -> dict[str, Rule | None]:
-    """Return the rules by name, and None for those whose tool is not installed."""
+    """Return the rules by name, with None for a tool that is not installed."""
     ones = [1.0 + i / 1000 for i in range(LEAST_CALLS)]
-    found: dict[str, Rule | None] = {}
+    rules: dict[str, Rule | None] = {}
     for name, rule in RULES.items():
         try:
             rule(ones, ones)
         except ImportError:
-            found[name] = None
+            rules[name] = None
         else:
-            found[name] = rule
-    return found
+            rules[name] = rule
+    return rules

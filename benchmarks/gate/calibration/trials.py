@@ -1,4 +1,4 @@
-"""Duels whose right answer is known: with nothing, and with a known slowdown, between the sides."""
+"""Duels whose right verdict is known: with no slowdown, and with a known one, between the sides."""
 
 import math
 import random
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..judge.rules import revision_questions, revision_verdict
-from ..measure.duel import Check, fight
+from ..measure.duel import Check, run_duel
 from ..measure.timing import Work
 from ..measure.workloads import slowed, sorting
 from .other_tools import Rule, block
@@ -16,12 +16,12 @@ ALPHA = 0.001 / 20  # per duel: the default of a run, in a suite of 20 benchmark
 TOLERANCE = 0.03  # the default
 SLOWDOWNS = (0.01, 0.02, 0.03, 0.05, 0.10)
 TIGHT = (0.02, 0.02)  # slowdown and tolerance of the one row with another tolerance
-HALVED = (0.01, 0.02, 0.10)  # slowdowns that no target is about, at the default tolerance
+HALVED = (0.01, 0.02, 0.10)  # slowdowns without a target at the default tolerance: half as many trials
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is duelled: `build` returns reference and candidate, which do the same, anew for every trial."""
+    """Work for duels: `build` returns a reference and a candidate that do the same, newly built for every trial."""
 
     name: str
     build: Callable[[], tuple[Work, Work]]
@@ -30,17 +30,17 @@ class Subject:
 
 @dataclass(frozen=True)
 class Job:
-    """One trial of a subject: a duel, or with `rivals` the blocks of samples that the other tools' rules get."""
+    """One trial of a subject: a duel, or with `other_tools` the blocks of samples for their rules."""
 
     subject: Subject
     slowdown: float = 0.0
     tolerance: float = TOLERANCE
-    rivals: bool = False
+    other_tools: bool = False
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What one duel found; the ratio is time(reference) / time(candidate), `call` the reference's median seconds."""
+    """The result of one duel; the ratio is time(reference) / time(candidate), `call` the reference's median seconds."""
 
     subject: str
     slowdown: float
@@ -53,8 +53,8 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What another tool's rule said of one slowdown; the ratio is time(candidate) / time(reference), theirs."""
+class OtherVerdict:
+    """Another tool's verdict on one slowdown; its ratio is time(candidate) / time(reference)."""
 
     rule: str
     subject: str
@@ -65,10 +65,10 @@ class Said:
 
 @dataclass
 class Findings:
-    """All trials, and how long they took altogether, in seconds."""
+    """All trials, the other tools' verdicts, and the seconds that all of it took."""
 
     trials: list[Trial] = field(default_factory=list)
-    said: list[Said] = field(default_factory=list)
+    others: list[OtherVerdict] = field(default_factory=list)
     seconds: float = 0.0
 
     def of(self, subject: str, slowdown: float, tolerance: float = TOLERANCE) -> list[Trial]:
@@ -84,19 +84,19 @@ class Findings:
 
 
 def sorting_subject(name: str, lists: int) -> Subject:
-    """Return the sorting of that many lists; both sides are built separately, as two loads of one revision are."""
+    """Return the sorting of that many lists, built separately for each side, as two loads of one revision are."""
     return Subject(name, lambda: (sorting(lists), sorting(lists)))
 
 
-def jobs_of(subject: Subject, same: int, trials: int, rivals: int) -> list[list[Job]]:
+def jobs_of(subject: Subject, same: int, trials: int, other_tools: int) -> list[list[Job]]:
     """Return the jobs in rows: `same` duels of unchanged code, `trials` of each slowdown (see HALVED)."""
-    rows = [[Job(subject)] * same, [Job(subject, *TIGHT)] * trials, [Job(subject, rivals=True)] * rivals]
+    rows = [[Job(subject)] * same, [Job(subject, *TIGHT)] * trials, [Job(subject, other_tools=True)] * other_tools]
     counts = {slowdown: math.ceil(trials / 2) if slowdown in HALVED else trials for slowdown in SLOWDOWNS}
     return rows + [[Job(subject, slowdown)] * count for slowdown, count in counts.items()]
 
 
 def mixed(rows: Iterable[list[Job]], seed: int) -> list[Job]:
-    """Return the jobs of all rows so that each row is spread evenly over the time: all see the same noise."""
+    """Return the jobs of all rows with each row spread evenly over the time, so that all rows get the same noise."""
     coin = random.Random(seed)
     placed = [((i + coin.random()) / len(row), job) for row in rows for i, job in enumerate(row)]
     return [job for _, job in sorted(placed, key=lambda place: place[0])]
@@ -111,13 +111,13 @@ def measure(
     seed: int,
     limit: float = math.inf,
 ) -> None:
-    """Do the jobs one after the other, as long as they took less than `limit` seconds, and add to the findings."""
+    """Do the jobs in order until `limit` seconds have passed, and add their results to the findings."""
     start, coin = time.monotonic(), random.Random(seed)
     for job in jobs:
         if time.monotonic() - start >= limit:
             break
-        if job.rivals:
-            findings.said += _sampled(job.subject, rules, coin)
+        if job.other_tools:
+            findings.others += _sampled(job.subject, rules, coin)
         else:
             findings.trials.append(_duelled(job, budget, coin.getrandbits(32)))
     findings.seconds += time.monotonic() - start
@@ -131,17 +131,17 @@ def _duelled(job: Job, budget: float, seed: int) -> Trial:
         candidate = slowed(candidate, job.slowdown)
     questions = revision_questions(job.tolerance)
     name, check = job.subject.name, job.subject.check
-    found = fight(name, reference, candidate, questions, alpha=ALPHA, budget=budget, seed=seed, check=check)
-    verdict = revision_verdict(found) or "inconclusive"
-    return Trial(name, job.slowdown, job.tolerance, verdict, found.pairs, found.seconds, found.ratio, found.reference)
+    duel = run_duel(name, reference, candidate, questions, alpha=ALPHA, budget=budget, seed=seed, check=check)
+    verdict = revision_verdict(duel) or "inconclusive"
+    return Trial(name, job.slowdown, job.tolerance, verdict, duel.pairs, duel.seconds, duel.ratio, duel.reference)
 
 
-def _sampled(subject: Subject, rules: dict[str, Rule | None], coin: random.Random) -> Iterator[Said]:
-    """Take the reference's block, then one of each slowdown in an order of chance, and ask every rule about each."""
+def _sampled(subject: Subject, rules: dict[str, Rule | None], coin: random.Random) -> Iterator[OtherVerdict]:
+    """Take a block of the reference, then one of each slowdown in random order, and apply every rule to each."""
     reference, candidate = subject.build()
     before = block(reference)
     for slowdown in coin.sample((0.0, *SLOWDOWNS), len(SLOWDOWNS) + 1):
         after = block(slowed(candidate, slowdown) if slowdown else candidate)
         for name, rule in rules.items():
             if rule:
-                yield Said(name, subject.name, slowdown, *rule(before, after))
+                yield OtherVerdict(name, subject.name, slowdown, *rule(before, after))

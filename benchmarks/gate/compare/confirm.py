@@ -1,72 +1,71 @@
-"""Ask again in fresh processes before anybody is told that something is slower.
+"""Repeat a duel in fresh processes before a slowdown is reported.
 
-A process has one memory layout for as long as it lives, and that alone can make one of two equal sides some per cent
-slower. So each of two new processes repeats the duel, one with the working tree's modules loaded first and one with the
-other revision's.
+A process keeps one memory layout for life, and the layout alone can make one of two equal sides some per cent slower.
+So each of two new processes repeats the duel, one with the working tree's modules loaded first and one with the other
+revision's.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pytest
-
-from ..judge.rules import Compared
-from ..plugin.session import GATE
 
 ORDERS = ("reference", "candidate")
 
 
 class ConfirmationError(Exception):
-    """A fresh process came to no verdict; the message has what it printed."""
+    """A fresh process came to no verdict; the message has its output."""
 
 
-def confirmed(row: Compared, package: str, config: pytest.Config) -> Compared:
-    """Return `row` with a note on its confirmation, and as inconclusive where a fresh process does not agree.
+@dataclass(frozen=True)
+class Confirmation:
+    """The verdicts of the fresh processes.
+
+    Attributes:
+        verdicts: by the side that was loaded first ("reference" or "candidate"), up to the first that differs.
+    """
+
+    verdicts: Mapping[str, str]
+
+    @property
+    def agrees(self) -> bool:
+        """Return whether every fresh process said "slower"."""
+        return set(self.verdicts.values()) == {"slower"}
+
+
+def confirm(root: Path, test: str, package: str, options: Mapping[str, object]) -> Confirmation:
+    """Repeat one test's duel in two fresh processes.
+
+    Args:
+        root: pytest's root.
+        test: the test's id.
+        package: the package that is loaded in both orders.
+        options: pytest's, by name, with the revision and with the alpha of the one duel.
 
     Raises:
-        ConfirmationError: where a fresh process fails to judge.
+        ConfirmationError: A fresh process reported no verdict.
     """
+    verdicts: dict[str, str] = {}
     for order in ORDERS:
-        again = _repeat(row, package, config, order)
-        if again["verdict"] != "slower":
-            return replace(
-                row,
-                verdict="inconclusive",
-                note=f"slower in this process and {again['verdict']} in a fresh one ({order} loaded first): memory "
-                "layout, or chance",
-            )
-    return replace(row, note="confirmed in two fresh processes")
+        verdicts[order] = _repeat(root, test, {**options, "--confirm": f"{order}:{package}"})
+        if verdicts[order] != "slower":
+            break
+    return Confirmation(verdicts)
 
 
-def _repeat(row: Compared, package: str, config: pytest.Config, order: str) -> dict[str, Any]:
-    """Run one test in a process of its own, with that side loaded first, and return what it reports."""
-    gate = config.stash[GATE]
-    assert gate.revision is not None
+def _repeat(root: Path, test: str, options: Mapping[str, object]) -> str:
+    """Run one test in a fresh process, and return its verdict."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "gate.json"
-        settings = {
-            "--against": gate.revision.commit,
-            "--confirm": f"{order}:{package}",
-            "--tolerance": gate.tolerance * 100,
-            "--alpha": gate.alpha / gate.duels,
-            "--budget": gate.budget,
-            "--gate-json": file,
-            "--rootdir": config.rootpath,
-        }
-        options = [f"{name}={value}" for name, value in settings.items()]
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *options, row.test]
-        done = subprocess.run(  # noqa: S603 - this interpreter, and arguments that no shell sees
-            command, cwd=config.rootpath, env=os.environ, capture_output=True, text=True, check=False
-        )
+        words = [f"{name}={value}" for name, value in {**options, "--gate-json": file, "--rootdir": root}.items()]
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *words, test]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603 - this interpreter, and no shell
         try:
-            (found,) = json.loads(file.read_text(encoding="utf-8"))["revision"]["benchmarks"]
+            (row,) = json.loads(file.read_text(encoding="utf-8"))["revision"]["benchmarks"]
+            return str(row["verdict"])
         except (OSError, ValueError, KeyError, TypeError):
-            said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-30:])
-            raise ConfirmationError(f"{row.name} could not be confirmed in a fresh process:\n{said}") from None
-    return dict(found)
+            output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-30:])
+            raise ConfirmationError(f"{test} could not be confirmed in a fresh process:\n{output}") from None

@@ -18,7 +18,7 @@ from .listing import VARIABLE
 
 
 class RevisionError(Exception):
-    """A revision that is asked for and cannot be used; the message names it and says why."""
+    """A requested revision cannot be used; the message names it and says why."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Revision:
     """A commit of the repository that `root` is in.
 
     Attributes:
-        root: the folder that packages are looked for in, at the commit as here.
+        root: the folder that has the packages, at the commit and in the working tree.
         name: what the user called it.
         commit: the commit's hash.
-        folder: where its packages are unpacked; nothing else is in there.
+        folder: a temporary folder for its packages.
     """
 
     root: Path
@@ -42,7 +42,7 @@ class Revision:
         """Find the commit that `name` means, in anything git understands.
 
         Raises:
-            RevisionError: where git does not know it, `root` is in no repository, or there is no git.
+            RevisionError: git does not know it, `root` is in no repository, or git is not installed.
         """
         commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         if commit is None:
@@ -52,13 +52,13 @@ class Revision:
         return cls(root, name, commit.decode().strip(), Path(tempfile.mkdtemp(prefix="revision-")))
 
     def load(self, module: str) -> ModuleType | None:
-        """Import `module` (`impl.counter`, say) as it is at the revision, or return None where it is not there.
+        """Import `module` (`impl.counter`, say) as it is at the revision, or return None if it does not exist there.
 
-        Its top-level package is unpacked at the first use and imported as `impl_at_<commit>`: so everything within that
-        package must be imported relatively.
+        Its top-level package is unpacked at the first use and imported as `impl_at_<commit>`, so all imports within
+        that package must be relative.
 
         Raises:
-            RevisionError: where git cannot unpack it. Whatever importing raises comes through as it is.
+            RevisionError: git cannot unpack it. Exceptions of the import propagate.
         """
         package, _, rest = module.partition(".")
         alias = f"{package}_at_{self.commit[:12]}"
@@ -68,7 +68,7 @@ class Revision:
         if not (place.is_dir() or place.with_suffix(".py").exists()):
             return None
         if str(self.folder) not in sys.path:
-            sys.path.append(str(self.folder))  # and not only a finder: processes that are started get the path
+            sys.path.append(str(self.folder))  # not a finder: child processes get the path too
         return importlib.import_module(".".join(filter(None, (alias, rest))))
 
     def _unpack(self, package: str, alias: str) -> bool:
@@ -82,7 +82,7 @@ class Revision:
         """Return the ids of the tests that measure at the revision, in those of `paths` (below `root`) that are there.
 
         Raises:
-            RevisionError: where they cannot be collected.
+            RevisionError: They cannot be collected.
         """
         tree = self.folder / "tree"
         if not tree.exists():
@@ -104,10 +104,8 @@ class Revision:
             check=False,
         )
         if done.returncode not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-            raise RevisionError(
-                f"the benchmarks at {self} cannot be listed, so nobody knows whether one is missing here:\n{said}"
-            )
+            output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+            raise RevisionError(f"the benchmarks at {self} cannot be listed, so one could be missing here:\n{output}")
         return set(names.read_text(encoding="utf-8").split("\n")) - {""}
 
     def _extract(self, target: Path, *only: str) -> None:
@@ -118,7 +116,7 @@ class Revision:
             files.extractall(target, filter="data")
 
     def close(self) -> None:
-        """Remove what was unpacked."""
+        """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __str__(self) -> str:
@@ -127,13 +125,13 @@ class Revision:
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:
-    """Return what git prints, or None where it fails.
+    """Return git's output, or None if it fails.
 
     Raises:
-        RevisionError: where there is no git.
+        RevisionError: git is not installed.
     """
     try:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)  # noqa: S603, S607 - the user's own git
     except FileNotFoundError:
-        raise RevisionError("revisions are read by git, and there is none on this machine's path") from None
+        raise RevisionError("git reads the revisions, and it is not on this machine's path") from None
     return done.stdout if done.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""The duels and peaks of memory of earlier runs, out of the files pytest-benchmark saves."""
+"""The duels and memory peaks of earlier runs, read from the files that pytest-benchmark saves."""
 
 import json
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from ..measure import machine
 from ..measure.duel import Duel
 
-KEY = "gate"  # pytest-benchmark saves benchmarks only; what else there is to save is under this key
+KEY = "gate"  # in pytest-benchmark's file, for what it does not save itself
 
 
 class SavedRunError(Exception):
-    """A saved run that is asked for and cannot be used; the message names it and says why."""
+    """A requested saved run cannot be used; the message names it and says why."""
 
 
 class Peaks(NamedTuple):
@@ -28,8 +28,8 @@ class Run:
 
     Attributes:
         path: its file.
-        machine: that it was made on; None where it does not say.
-        tests: the ids of all that was measured.
+        machine: its description; None if the file has none.
+        tests: the ids of all tests that measured.
         duels: by test.
         memory: by test.
     """
@@ -42,7 +42,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Return what to call it: the file's name without its ending."""
+        """Return the file's name without its suffix."""
         return self.path.stem
 
 
@@ -50,14 +50,16 @@ def read(path: Path) -> Run:
     """Read a file saved with --benchmark-save, --benchmark-autosave or --benchmark-json.
 
     Raises:
-        SavedRunError: where it cannot be read, was cut short, or is something else.
+        SavedRunError: The file cannot be read, is truncated, or is something else.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         saved = {bench["fullname"]: bench["extra_info"] for bench in content["benchmarks"]}
         duels = {name: Duel.from_dict(extra["duel"]) for name, extra in saved.items() if "duel" in extra}
-        memory = {name: Peaks(*map(int, peaks)) for name, peaks in content.get(KEY, {}).get("memory", {}).items()}
-        return Run(path, content["machine_info"].get("gate"), frozenset(saved) | set(memory), duels, memory)
+        extra = content.get(KEY, {})
+        memory = {name: Peaks(*map(int, peaks)) for name, peaks in extra.get("memory", {}).items()}
+        tests = frozenset(saved) | set(memory) | set(extra.get("measures", []))
+        return Run(path, content["machine_info"].get("gate"), tests, duels, memory)
     except OSError as error:
         raise SavedRunError(f"the saved run {path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -68,10 +70,10 @@ def read(path: Path) -> Run:
 
 
 def newest(paths: list[Path], here: dict[str, Any]) -> Run:
-    """Return the last of the runs made on a machine like `here`, or, where there is none, the last of all.
+    """Return the last of the runs made on a machine like `here`, or the last of all if there is none.
 
     Raises:
-        SavedRunError: at the first run, from the last on, that is damaged: skipping it could choose another silently.
+        SavedRunError: A run that is read, from the last on, is damaged. Skipping it could choose another silently.
     """
     last = None
     for path in reversed(paths):

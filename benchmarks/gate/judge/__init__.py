@@ -1,1 +1,1 @@
-"""The rules: questions for a duel, verdicts from its answers, what is missing. Data, not words."""
+"""The rules. They return data: verdicts, and reasons with their numbers; `report` finds the words."""

@@ -1,76 +1,88 @@
-"""Find benchmarks that are elsewhere and not here: who looks only at what is left passes what was removed."""
+"""Benchmarks that exist elsewhere and not here: a comparison of what is left would pass what was removed."""
 
-from pathlib import Path
-
-import pytest
-
-from ..compare.revision import RevisionError
-from ..plugin.session import Gate
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 
-def complaints(gate: Gate, config: pytest.Config) -> list[str]:
-    """Return what is missing in this run, a sentence each; nothing where nothing is."""
-    found = []
-    known = {test: f"in the saved run {run.name}" for run in gate.runs for test in run.tests}
-    if gate.revision:
-        try:
-            known |= dict.fromkeys(gate.revision.benchmarks(_paths(config)), f"at {gate.revision}")
-        except RevisionError as error:
-            found.append(str(error))
-    collected, gone = set(gate.collected), []
-    for test, where in sorted(known.items()):
-        if test in collected or not _asked_for(test, config):
-            continue
-        if any(admits(name, test) for name in gate.removed):
-            gone.append(test)
-        else:
-            found.append(
-                f"{test} is {where} and not here: removed or renamed? Where that is meant, say "
-                f"--removed '{test.partition('::')[2]}'"
-            )
-    found += [
-        f"--removed {name!r} admits nothing: no benchmark of that name is missing"
-        for name in gate.removed
-        if not any(admits(name, test) for test in gone)
-    ]
-    unsupported = {row.test for row in gate.report.compared if row.verdict == "unsupported"}
-    found += [
-        f"{test} is {known[test]} and was skipped here: {reason}"
-        for test, reason in gate.skipped.items()
-        if test in known and test not in unsupported and not any(admits(name, test) for name in gate.removed)
-    ]
-    if not gate.report.compared and not gate.report.duels and not gate.failed & collected:
-        found.append("no benchmark ran: a comparison was asked for, and nothing was measured")
-    gate.report.notes += [f"{test} is removed, as --removed says" for test in gone]
-    return found
+@dataclass(frozen=True)
+class Absence:
+    """A benchmark that exists elsewhere and did not run here.
+
+    Attributes:
+        test: its id.
+        where: where it exists, such as "at HEAD (0123abc)".
+        reason: why it was skipped here; None if it was not collected.
+    """
+
+    test: str
+    where: str
+    reason: str | None = None
 
 
-def admits(name: str, test: str) -> bool:
-    """Return whether a name given with --removed means a test: its id, its name, or its function's name."""
-    function = test.partition("::")[2]
-    return name in {test, function, function.partition("[")[0]}
+@dataclass(frozen=True)
+class Completeness:
+    """What is missing in a run.
+
+    Attributes:
+        missing: benchmarks that were not collected here.
+        skipped: benchmarks that were skipped here.
+        admitted: ids of missing benchmarks whose removal was admitted.
+        unused: admissions that fit no missing benchmark.
+        nothing_ran: whether the run measured nothing at all.
+    """
+
+    missing: tuple[Absence, ...]
+    skipped: tuple[Absence, ...]
+    admitted: tuple[str, ...]
+    unused: tuple[str, ...]
+    nothing_ran: bool
+
+    @property
+    def complete(self) -> bool:
+        """Return whether nothing is wrong."""
+        return not (self.missing or self.skipped or self.unused or self.nothing_ran)
 
 
-def _paths(config: pytest.Config) -> list[str]:
-    """Return the files and folders pytest was asked to collect, relative to its root."""
-    return [str(path.relative_to(config.rootpath)) for path, _ in _arguments(config)]
+def completeness(
+    known: Mapping[str, str],
+    collected: AbstractSet[str],
+    *,
+    skipped: Mapping[str, str],
+    unsupported: AbstractSet[str],
+    removed: Sequence[str],
+    measured: bool,
+) -> Completeness:
+    """Compare the benchmarks that exist elsewhere with those that ran here.
 
-
-def _asked_for(test: str, config: pytest.Config) -> bool:
-    file, _, name = test.partition("::")
-    place = config.rootpath / file
-    return any(
-        place.is_relative_to(path) and (not wanted or name == wanted or name.startswith((f"{wanted}[", f"{wanted}::")))
-        for path, wanted in _arguments(config)
+    Args:
+        known: where each benchmark exists, by its id.
+        collected: ids of the benchmarks that exist here, deselected ones included.
+        skipped: the reasons of the tests that were skipped here, by id.
+        unsupported: ids of tests that neither revision can run on this machine.
+        removed: admissions: an id, a test's name, or the name of its function.
+        measured: whether any benchmark ran here.
+    """
+    absent = [test for test in sorted(known) if test not in collected]
+    admitted = [test for test in absent if _admitted(test, removed)]
+    return Completeness(
+        missing=tuple(Absence(test, known[test]) for test in absent if test not in admitted),
+        skipped=tuple(
+            Absence(test, known[test], reason)
+            for test, reason in skipped.items()
+            if test in known and test not in unsupported and not _admitted(test, removed)
+        ),
+        admitted=tuple(admitted),
+        unused=tuple(name for name in removed if not any(admits(name, test) for test in admitted)),
+        nothing_ran=not measured,
     )
 
 
-def _arguments(config: pytest.Config) -> list[tuple[Path, str]]:
-    """Return the (path, name within) pairs that pytest collects."""
-    found = []
-    for argument in config.args:
-        path, _, name = argument.partition("::")
-        place = (config.invocation_params.dir / path).resolve()
-        if place.is_relative_to(config.rootpath):
-            found.append((place, name))
-    return found
+def _admitted(test: str, removed: Sequence[str]) -> bool:
+    return any(admits(name, test) for name in removed)
+
+
+def admits(name: str, test: str) -> bool:
+    """Return whether an admission means a test: its id, its name, or its function's name."""
+    function = test.partition("::")[2]
+    return name in {test, function, function.partition("[")[0]}

@@ -1,1 +1,1 @@
-"""Times and memory, without pytest: batches, duels, bets, peak memory, the machine's description."""
+"""Time and memory, without pytest: batches, duels, bets, peak memory, the machine's description."""

@@ -1,9 +1,9 @@
 """Time two callables in pairs, and answer questions about how many times faster one of them is.
 
 The ratio of a pair is time(reference) / time(candidate): above one the candidate is faster. A question is two bets on
-that ratio (`evalue` says why bets), looked at after every pair; a duel ends when each question has its answer or the
-budget is spent. Within a pair a seeded coin decides who runs first, so that drift, neighbours and autocorrelation
-favour neither side.
+that ratio (`evalue` explains the bets), checked after every pair. A duel ends when each question is answered or the
+budget is spent. A seeded coin decides which side of a pair runs first, so that drift, noisy neighbours and
+autocorrelation favour neither side.
 """
 
 import math
@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from .evalue import log_evalue, median_interval, straight_wins, told_bounds
-from .timing import Work, calibrate, time_batch, undisturbed
+from . import evalue
+from .evalue import log_evalue, median_interval, min_pairs
+from .timing import Work, batch_size, time_batch, undisturbed
 
-TOGETHER = 8  # pairs that are checked together, at most
+MAX_UNCHECKED = 8  # pairs that are measured before their results are checked, at most
 
 Check = Callable[[Any, Any], object]
 Progress = Callable[[int, float], object]
@@ -27,8 +28,8 @@ Progress = Callable[[int, float], object]
 class Question:
     """Two bets on the ratio of a pair: that it is greater than `above`, and that it is less than `below`.
 
-    A question that is not `needed` is answered if the pairs the others take suffice. It prolongs a duel, to twice these
-    pairs at most, only while its bet on `above` is ahead: then the answer is near.
+    A question that is not `needed` is answered if the pairs of the other questions suffice. It extends a duel, to twice
+    those pairs at most, only while its bet on `above` is ahead: the answer is then near.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Question:
 
 @dataclass
 class Answer:
-    """How the two bets of one question stand after `pairs`: wins, log e-values, and "open" until one of them is won."""
+    """The state of the two bets of one question after `pairs`: wins, log e-values; "open" until one bet is won."""
 
     question: Question
     pairs: int = 0
@@ -50,7 +51,7 @@ class Answer:
     verdict: Literal["above", "below", "open"] = "open"
 
     def look(self, ratio: float, pairs: int, alpha: float) -> None:
-        """Take in the ratio of pair number `pairs`; the first bet to reach 1/alpha settles the question for good."""
+        """Add the ratio of pair number `pairs`. The first bet to reach 1/alpha answers the question for good."""
         if self.verdict != "open":
             return
         self.pairs = pairs
@@ -64,7 +65,7 @@ class Answer:
 
 @dataclass
 class Duel:
-    """What a duel found.
+    """The result of a duel.
 
     Attributes:
         name: of the duel, in the report.
@@ -72,15 +73,15 @@ class Duel:
         ratio: median of the paired ratios, time(reference) / time(candidate).
         interval: (low, high) for the median ratio, see `evalue.median_interval`.
         coverage: of the interval, as a share.
-        told: what the pairs prove about the median ratio, whatever was asked: more than the first, less than the second
-            (`evalue.told_bounds`, with the error rate of this duel's bets). A limit within could not have been told.
+        confidence_sequence: (low, high), limits for the median ratio with the error rate of this duel's bets, valid
+            however often the pairs were looked at (`evalue.confidence_sequence`).
         reference: median seconds per call.
         candidate: median seconds per call.
         iterations: calls per batch, the same for both.
         seconds: what all pairs took, checks included.
         seed: of the coin that decided the orders.
         alpha: probability of a wrong answer in this duel.
-        note: what a reader of the numbers should know, or nothing.
+        note: a caveat about the numbers, or nothing.
         answers: by the question's name.
         candidate_batches: seconds per batch, in the order measured; not saved.
     """
@@ -90,7 +91,7 @@ class Duel:
     ratio: float
     interval: tuple[float, float]
     coverage: float
-    told: tuple[float, float]
+    confidence_sequence: tuple[float, float]
     reference: float
     candidate: float
     iterations: int
@@ -103,26 +104,26 @@ class Duel:
 
     @classmethod
     def unmeasured(cls, name: str) -> "Duel":
-        """Return what stands for a duel where measuring is off: no pairs, and not-a-number for every number."""
+        """Return a placeholder for a duel with measuring off: no pairs, and NaN for every number."""
         nan = math.nan
         return cls(name, 0, nan, (nan, nan), nan, (nan, nan), nan, nan, 0, 0.0, 0, nan)
 
     def answer(self, question: str) -> str | None:
-        """Return "above", "below" or "open", or None where that question was not asked."""
+        """Return "above", "below" or "open", or None if the question was not asked."""
         return self.answers[question].verdict if question in self.answers else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is worth saving, in types JSON knows."""
+        """Return the result without its single times, in JSON types."""
         saved = asdict(self)
         del saved["candidate_batches"]
         return saved
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Duel":
-        """Read what `to_dict` wrote; keys of a later version are passed over.
+        """Read the output of `to_dict`. Keys of a later version are ignored; saved runs up to 0004 say `told`.
 
         Raises:
-            KeyError, IndexError, TypeError, ValueError, AttributeError: where it is something else.
+            KeyError, IndexError, TypeError, ValueError, AttributeError: The data is something else.
         """
         known = {f.name for f in fields(cls)}
         values = {key: value for key, value in saved.items() if key in known}
@@ -131,11 +132,12 @@ class Duel:
             for name, answer in saved["answers"].items()
         }
         values["interval"] = (float(saved["interval"][0]), float(saved["interval"][1]))
-        values["told"] = (float(saved["told"][0]), float(saved["told"][1]))
+        limits = saved["confidence_sequence" if "confidence_sequence" in saved else "told"]
+        values["confidence_sequence"] = (float(limits[0]), float(limits[1]))
         return cls(**values)
 
 
-def fight(
+def run_duel(
     name: str,
     reference: Work,
     candidate: Work,
@@ -149,54 +151,46 @@ def fight(
 ) -> Duel:
     """Run a duel.
 
-    Both sides are warmed up and their results checked before anything is measured, and those of every pair before it
-    counts, outside the timing. Where checks take longer than pairs, some pairs are measured before their checks: after
-    a pause the caches belong to others, and whoever comes first would be the slower one. There are always as many pairs
-    as straight wins need to decide a bet (`evalue.straight_wins`), however long they take: fewer could not prove
-    anything, so `budget` only bounds the pairs after these.
+    Both sides are warmed up and their results compared before anything is measured. The results of every pair are
+    compared, outside the timing, before the pair counts. If checks take longer than pairs, several pairs are measured
+    before their checks: after a pause the caches are cold, and the side that runs first would look slower.
+
+    There are at least `evalue.min_pairs` pairs, however long they take, because fewer cannot prove anything: `budget`
+    bounds only the pairs after these.
 
     Args:
-        name: what the duel is called in the report.
-        reference: the side the other one is measured by; takes no arguments.
+        name: of the duel, in the report.
+        reference: the side to compare with; takes no arguments.
         candidate: the side whose speed is in question; takes no arguments.
-        questions: what to find out. With none, the least number of pairs is run, for the estimate alone.
+        questions: what to answer. Without any, the least number of pairs is run, for the estimate alone.
         alpha: probability of any wrong answer in this duel; split over its bets.
         budget: seconds, from the first pair on.
         seed: of the coin that decides the order within each pair.
-        check: called with both results; raises AssertionError where they are not what they should be. Results are kept
-            until then, of TOGETHER pairs at most: work must not return one object each time and fill it anew.
-        progress: called when pairs were checked, with the pairs so far and the seconds since the first.
+        check: called with both results; raises AssertionError if they are wrong. Results are kept until then, of
+            MAX_UNCHECKED pairs at most, so work must not return one object each time and refill it.
+        progress: called after each check, with the number of pairs and the seconds since the first pair.
 
     Raises:
-        AssertionError: from `check`. Whatever either side raises comes through as it is.
+        AssertionError: from `check`. Any exception of either side propagates.
     """
-    __tracebackhide__ = True  # in pytest, where `check` or a side fails, that is the place to show
+    __tracebackhide__ = True  # pytest then shows the place where `check` or a side failed
     check = check or (lambda _reference, _candidate: None)
     check(reference(), candidate())
-    iterations, note = calibrate(reference, candidate)
+    iterations, note = batch_size(reference, candidate)
     alpha_bet = alpha / (2 * max(len(questions), 1))
-    least = straight_wins(alpha_bet)
+    least = min_pairs(alpha_bet)
     answers = [Answer(question) for question in questions]
     coin = random.Random(seed)
     times: tuple[list[float], list[float]] = ([], [])
     ratios: list[float] = []
-    settled: int | None = None  # after how many pairs every question that is needed had its answer
-    checking = 0.0  # seconds, at the last time
+    settled: int | None = None  # number of pairs after which every needed question was answered
+    checking = 0.0  # seconds that the last checks took
     start = time.monotonic()
     while True:
+        results = _measure_pairs((reference, candidate), iterations, coin, times, checking)
         began = time.monotonic()
-        unchecked: list[list[Any]] = []
-        while len(unchecked) < 1 or (len(unchecked) < TOGETHER and time.monotonic() - began < checking):
-            order = (0, 1) if coin.random() < 0.5 else (1, 0)
-            results: list[Any] = [None, None]
-            with undisturbed():
-                for side in order:
-                    seconds, results[side] = time_batch((reference, candidate)[side], iterations)
-                    times[side].append(seconds)
-            unchecked.append(results)
-        began = time.monotonic()
-        for results in unchecked:
-            check(*results)
+        for both in results:
+            check(*both)
         checking = time.monotonic() - began
         for pair in range(len(ratios), len(times[0])):
             ratios.append(times[0][pair] / times[1][pair])
@@ -218,7 +212,7 @@ def fight(
         ratio=statistics.median(ratios),
         interval=(low, high),
         coverage=coverage,
-        told=told_bounds(ratios, alpha_bet),
+        confidence_sequence=evalue.confidence_sequence(ratios, alpha_bet),
         reference=statistics.median(times[0]) / iterations,
         candidate=statistics.median(times[1]) / iterations,
         iterations=iterations,
@@ -229,3 +223,20 @@ def fight(
         answers={answer.question.name: answer for answer in answers},
         candidate_batches=times[1],
     )
+
+
+def _measure_pairs(
+    sides: tuple[Work, Work], iterations: int, coin: random.Random, times: tuple[list[float], list[float]], long: float
+) -> list[tuple[Any, Any]]:
+    """Measure pairs for `long` seconds, from 1 to MAX_UNCHECKED of them; add their times and return their results."""
+    began = time.monotonic()
+    unchecked: list[tuple[Any, Any]] = []
+    while len(unchecked) < 1 or (len(unchecked) < MAX_UNCHECKED and time.monotonic() - began < long):
+        order = (0, 1) if coin.random() < 0.5 else (1, 0)
+        results: list[Any] = [None, None]
+        with undisturbed():
+            for side in order:
+                seconds, results[side] = time_batch(sides[side], iterations)
+                times[side].append(seconds)
+        unchecked.append((results[0], results[1]))
+    return unchecked

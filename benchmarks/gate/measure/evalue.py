@@ -1,11 +1,11 @@
-"""Bets against a fair coin, and intervals for a median: no assumption about noise, none about its shape.
+"""Bets against a fair coin, and intervals for a median, without assumptions about the shape of the noise.
 
-A pair of measurements is a coin toss. If both sides take the same time in distribution, then which one is slower in a
-pair is decided by nothing but the order they ran in, and a coin decided that. So whoever claims "this side is slower"
-can be made to bet on each pair, and by Ville's inequality a bettor against a fair coin ever reaches 1/alpha times the
-stake with probability at most alpha, however often one looks (J. Ville, 1939; V. Vovk and R. Wang, "E-values:
-Calibration, combination, and applications", Annals of Statistics, 2021). The bet here spreads its stake evenly over all
-p in (1/2, 1], the truncated form of H. Robbins' (1970) beta-binomial mixture.
+A pair of measurements is a coin toss. If both sides take the same time in distribution, only the order within the pair
+decides which one is slower, and a coin decided the order. The claim "this side is slower" is therefore a bet against a
+fair coin. By Ville's inequality such a bet ever reaches 1/alpha times its stake with probability at most alpha, however
+often one looks (J. Ville, 1939; V. Vovk and R. Wang, "E-values: Calibration, combination, and applications", Annals of
+Statistics, 2021). The bet spreads its stake evenly over all p in (1/2, 1], the truncated form of H. Robbins' (1970)
+beta-binomial mixture.
 """
 
 import math
@@ -19,8 +19,7 @@ def log_evalue(wins: int, pairs: int) -> float:
     """Return the natural logarithm of the wealth of a bet that won `wins` of `pairs` tosses.
 
     The e-value is 2^(n+1) * B(w+1, n-w+1) * P[Beta(w+1, n-w+1) > 1/2], which is 2^(n+1) times the integral of
-    p^w (1-p)^(n-w) over (1/2, 1]. It is computed in logarithms and neither over- nor underflows, for a million pairs
-    and more.
+    p^w (1-p)^(n-w) over (1/2, 1]. Computed in logarithms, it neither overflows nor underflows at a million pairs.
 
     Raises:
         ValueError: unless 0 <= wins <= pairs.
@@ -39,8 +38,8 @@ def log_evalue(wins: int, pairs: int) -> float:
     return math.log1p(float(terms.sum())) - math.log(losses + 1)
 
 
-def straight_wins(alpha: float) -> int:
-    """Return how many wins in a row make a bet reach 1/alpha, the least number of pairs that can decide anything.
+def min_pairs(alpha: float) -> int:
+    """Return the least number of pairs that can decide a bet: so many wins in a row reach 1/alpha.
 
     Raises:
         ValueError: unless 0 < alpha < 1.
@@ -54,10 +53,10 @@ def straight_wins(alpha: float) -> int:
 
 
 def wins_needed(pairs: int, alpha: float) -> int | None:
-    """Return the least number of wins in `pairs` that reaches 1/alpha, or None where even `pairs` wins do not."""
+    """Return the least number of wins in `pairs` that reaches 1/alpha, or None if even `pairs` wins do not."""
     if log_evalue(pairs, pairs) < -math.log(alpha):
         return None
-    low, high = 0, pairs  # the e-value grows with the wins, so the place can be bisected
+    low, high = 0, pairs  # the e-value grows with the wins, so bisection finds the least
     while low < high:
         middle = (low + high) // 2
         if log_evalue(middle, pairs) < -math.log(alpha):
@@ -67,12 +66,11 @@ def wins_needed(pairs: int, alpha: float) -> int | None:
     return high
 
 
-def told_bounds(ratios: Sequence[float], alpha: float) -> tuple[float, float]:
-    """Return what `ratios` prove about their median: with error `alpha` a side, it lies between these two.
+def confidence_sequence(ratios: Sequence[float], alpha: float) -> tuple[float, float]:
+    """Return limits for the median of `ratios`, each with error `alpha`, that hold however often one looks.
 
-    These are the bets turned round: every limit that a bet would have won against. They hold however long one looked,
-    which the plain interval of `median_interval` does not, and are wider for it; (0, inf) where there are too few pairs
-    to prove anything.
+    They invert the bets: every value outside is one that a bet won against. They are wider than `median_interval`,
+    which holds for one look only. Returns (0, inf) if there are too few pairs to prove anything.
     """
     needed = wins_needed(len(ratios), alpha) if ratios else None
     if needed is None:
@@ -85,9 +83,8 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
     """Return (low, high, coverage) for the median of `values`, from order statistics and the binomial distribution.
 
     The interval runs from the k-th smallest to the k-th largest value, with the greatest k whose coverage is at least
-    `confidence`. Where there are too few values for any, it is the least and the greatest, and `coverage` is what these
-    really cover, 1 - 2^(1-n). It takes the values as independent and their number as fixed: it describes, and
-    judges nothing.
+    `confidence`. With too few values it runs from the least to the greatest, and `coverage` is their true one,
+    1 - 2^(1-n). It assumes independent values and a fixed number of them, so it describes and decides nothing.
 
     Raises:
         ValueError: for no values.

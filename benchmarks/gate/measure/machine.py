@@ -1,4 +1,9 @@
-"""What a measurement depends on: processor, cores, instruction sets, Python and the libraries that do the work."""
+"""What a measurement depends on: processor, cores, instruction sets, Python and the libraries that do the work.
+
+The processor is read from /proc/cpuinfo and not by py-cpuinfo, which pytest-benchmark uses when it saves a run: that
+one starts a process and takes 0.86 s (AMD EPYC (Zen 3), 2026-11-25), and every start of pytest would pay it, fresh
+processes that confirm a verdict included, for the same model and flags.
+"""
 
 import os
 import platform
@@ -6,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# Those for which numpy, torch or numba choose other code. Other flags come and go with the kernel's version.
+# The sets for which NumPy, torch or Numba choose other code. Other flags depend on the kernel's version.
 INSTRUCTION_SETS = (
     "avx2",
     "avx512f",
@@ -21,12 +26,12 @@ INSTRUCTION_SETS = (
     "sve",
 )
 LIBRARIES = ("numba", "numpy", "torch")
-# Two runs are like machines where these are equal.
+# The machines of two runs are alike if these are equal.
 ALIKE = ("processor", "cores", "instruction_sets", "python", "torch")
 
 
 def describe() -> dict[str, Any]:
-    """Return the description, in types JSON knows; imports no library to ask for its version."""
+    """Return the description, in JSON types, without importing the libraries."""
     model, flags = processor()
     return {
         "processor": model,
@@ -40,7 +45,7 @@ def describe() -> dict[str, Any]:
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, frozenset[str]]:
-    """Return the processor's model and its flags; where there is no /proc, what `platform` knows, and no flags."""
+    """Return the processor's model and its flags; without /proc the model that `platform` knows, and no flags."""
     try:
         text = cpuinfo.read_text()
     except OSError:
@@ -52,7 +57,7 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, frozenset[str
 
 
 def cores() -> int:
-    """Return how many cores this process may use, which in a container is often fewer than there are."""
+    """Return the number of cores that this process may use, in a container often fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -67,7 +72,7 @@ def version(library: str) -> str | None:
 
 
 def differences(here: dict[str, Any], there: dict[str, Any] | None) -> list[str]:
-    """Return in what two descriptions differ so that their times cannot be compared; nothing where they are alike."""
+    """Return the differences that make times incomparable, one phrase each; empty if the machines are alike."""
     if not there:
         return ["that run has no description of its machine"]
     return [

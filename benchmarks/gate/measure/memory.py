@@ -15,15 +15,15 @@ from pathlib import Path
 
 import psutil
 
-POLL = 0.02  # seconds between two looks at the process's children
+POLL = 0.02  # seconds between two samples of the process's children
 
 
 class PeakMemoryError(Exception):
-    """The function failed in its process, or the process did; the message has its traceback or says what ended it."""
+    """The function raised, or its process died; the message has the traceback or the cause."""
 
 
 class UnmeasurableError(Exception):
-    """This system does not tell a process's peak memory."""
+    """This system does not report a process's peak memory."""
 
 
 def peak_memory(
@@ -35,57 +35,57 @@ def peak_memory(
     """Return by how many bytes `function(*args)` raises the peak memory of a fresh process.
 
     The peak is the kernel's own high-water mark of resident memory (VmHWM; peak_wset on Windows), before and after. Not
-    ru_maxrss: a child process inherits that from its parent. Processes the function starts are looked at every 20 ms,
-    and what those alive at one time have grown by is added, at its most: the sum is an upper estimate, and a process
-    that lives shorter than 20 ms may be missed. Differences under a few MiB mean nothing: allocators and the
-    interpreter keep a stock, and the kernel counts pages in batches.
+    ru_maxrss: a child process inherits that from its parent. Processes that the function starts are sampled every 20
+    ms, and the greatest sum of the growth of those alive at one time is added. The sum is an upper estimate, and a
+    process that lives for less than 20 ms may be missed. Differences below a few MiB mean nothing: allocators and the
+    interpreter keep freed memory, and the kernel counts pages in batches.
 
     Args:
         function: at module level, so that it can be pickled.
-        args: pickled too, and there before the first reading: they do not count, what the function builds does.
-        prepare: run before the first reading, for imports and for compilation on a tiny input. Keep it small: what it
-            frees is given back where the allocator can be asked to (glibc's), and may be used again unseen elsewhere;
-            where the mark cannot be reset (Linux can), so may all up to its own peak.
+        args: pickled too, and unpickled before the first reading, so that only what the function builds counts.
+        prepare: run before the first reading, for imports and for compilation on a tiny input. Keep it small: glibc's
+            allocator returns what it frees; with others the function may reuse it uncounted, and where the mark
+            cannot be reset (Linux can), everything up to its own peak.
         timeout: seconds until the process is killed.
 
     Raises:
-        PeakMemoryError: for an exception in the process, its death, or the timeout.
-        UnmeasurableError: where the system has no such reading.
+        PeakMemoryError: The function raised, its process died, or it took longer than `timeout`.
+        UnmeasurableError: The system has no such reading.
     """
     read_peak(psutil.Process())
-    # Pickled here and not by multiprocessing, so that an error at either end is reported as one.
+    # Pickled here and not by multiprocessing, so that an error on either end propagates.
     work = pickle.dumps((function, args, prepare))
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(theirs, work), daemon=False)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(sender, work), daemon=False)
     process.start()
-    theirs.close()
+    sender.close()
     try:
-        return _follow(process, ours, time.monotonic() + timeout)
+        return _follow(process, receiver, time.monotonic() + timeout)
     except TimeoutError:
         _kill(process)
         raise PeakMemoryError(f"{_name(function)} did not finish within {timeout:g} s") from None
     finally:
-        process.join(5)  # it has reported, or is dead; threads it left behind must not keep it
+        process.join(5)  # it has reported or is dead; threads left behind must not keep it alive
         _kill(process)
-        ours.close()
+        receiver.close()
 
 
 def read_peak(process: psutil.Process) -> int:
     """Return a process's peak resident memory in bytes.
 
     Raises:
-        UnmeasurableError: where the system has no such reading.
-        psutil.Error, OSError: where the process is gone.
+        UnmeasurableError: The system has no such reading.
+        psutil.Error, OSError: The process is gone.
     """
     if platform.system() == "Linux":
         for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-        return 0  # a zombie has no memory left to speak of
+        return 0  # a zombie has no memory
     peak = getattr(process.memory_info(), "peak_wset", None)
     if peak is None:
-        raise UnmeasurableError(f"{platform.system()} does not tell a process's peak memory")
+        raise UnmeasurableError(f"{platform.system()} does not report a process's peak memory")
     return int(peak)
 
 
@@ -101,21 +101,21 @@ def _measure(pipe: Connection, work: bytes) -> None:
         pipe.send(("ready", 0))
         function(*args)
         pipe.send(("peak", max(0, read_peak(itself) - before)))
-    except BaseException:  # noqa: BLE001 - whatever it is, the caller is the one to see it
+    except BaseException:  # noqa: BLE001 - the caller raises it
         pipe.send(("error", traceback.format_exc()))
 
 
 def _settle() -> None:
-    """Give back what was freed, and take the peak as of now: else the work would start on memory that does not show."""
+    """Return freed memory to the system and reset the peak, or the work would reuse memory that is already counted."""
     gc.collect()
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc only; it keeps up to 64 MiB otherwise
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc only; it otherwise keeps up to 64 MiB
         ctypes.CDLL(None).malloc_trim(0)
-    with contextlib.suppress(OSError):  # not Linux, or not permitted: then the mark stays where it is
+    with contextlib.suppress(OSError):  # not Linux, or not permitted: the mark then stays
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def _follow(process: multiprocessing.process.BaseProcess, pipe: Connection, deadline: float) -> int:
-    """Wait for the process's report, and watch its children meanwhile."""
+    """Wait for the process's report, and sample its children meanwhile."""
     least: dict[int, int] = {}
     most = 0
     while True:
@@ -132,14 +132,14 @@ def _follow(process: multiprocessing.process.BaseProcess, pipe: Connection, dead
             raise PeakMemoryError(f"in the measured process:\n{value}")
         if kind == "peak":
             return int(value) + most
-        least, most = {}, 0  # ready: what children grew by while preparing does not count
+        least, most = {}, 0  # ready: growth while preparing does not count
         _children_growth(process.pid, least)
 
 
 def _children_growth(pid: int | None, least: dict[int, int]) -> int:
-    """Return by how much the descendants alive now have grown over the least peak each was seen with.
+    """Return the growth of the living descendants since the least peak that was sampled of each.
 
-    The least and not the first: a process seen between its fork and its exec still has its parent's.
+    The least and not the first: between fork and exec a process still has its parent's peak.
     """
     total = 0
     with contextlib.suppress(psutil.Error):
@@ -152,7 +152,7 @@ def _children_growth(pid: int | None, least: dict[int, int]) -> int:
 
 
 def _kill(process: multiprocessing.process.BaseProcess) -> None:
-    """End a process that is still alive, with everything it started."""
+    """Kill a living process and its descendants."""
     if process.is_alive():
         with contextlib.suppress(psutil.Error):
             for child in psutil.Process(process.pid).children(recursive=True):

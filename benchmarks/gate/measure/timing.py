@@ -1,4 +1,4 @@
-"""Time a callable in batches, with nothing of ours running beside it."""
+"""Time a callable in batches, with garbage collection, tracing and profiling off."""
 
 import gc
 import itertools
@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 LEAST_BATCH = 1e-3  # seconds; four orders above the clock's grain and the cost of the loop
-# A thread that comes back from a sleep gets its core for a whole slice; one that never rests is put aside within
-# a batch. Beside three busy processes on two cores, half of the paired ratios of 1.3 ms batches were within 5 % of one
-# without a nap, and 90 % with one; longer naps than 0.5 ms were no better (AMD EPYC Turin (Zen 5), 2026-11-23).
+# A thread that wakes from a sleep gets a whole time slice; one that never sleeps is preempted mid-batch. Beside three
+# noisy neighbours on two cores, half of the paired ratios of 1.3 ms batches were within 5 % of one without a nap and
+# 90 % with one. Naps longer than 0.5 ms were no better (AMD EPYC Turin (Zen 5), 2026-11-23).
 NAP = 1e-4  # seconds, before each batch and not counted
-LONGEST_BATCH = 0.25  # seconds; were the slower side's batches longer, a few dozen pairs would be a long wait
+LONGEST_BATCH = 0.25  # seconds; a few dozen pairs of longer batches would take too long
 
 Work = Callable[[], Any]
 
@@ -23,8 +23,8 @@ Work = Callable[[], Any]
 def undisturbed() -> Iterator[None]:
     """Switch garbage collection, tracing and profiling off within the block.
 
-    Two things stay on, as there is no way to pause them: what runs on sys.monitoring, as coverage does by default from
-    Python 3.14, and cProfile up to Python 3.11, whose profiler cannot be put back with sys.setprofile.
+    Two things cannot be paused and stay on: tools on sys.monitoring, such as coverage by default from Python 3.14, and
+    cProfile up to Python 3.11, whose profiler sys.setprofile cannot restore.
     """
     collecting, tracer, profiler = gc.isenabled(), sys.gettrace(), sys.getprofile()
     pausable = callable(profiler)
@@ -43,7 +43,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def time_batch(work: Work, iterations: int) -> tuple[float, Any]:
-    """Rest for a moment, and call `work` that many times; return the seconds this took and the last result."""
+    """Sleep for NAP, then call `work` that many times; return the seconds of the calls and the last result."""
     result = None
     calls = itertools.repeat(None, iterations)
     time.sleep(NAP)
@@ -54,8 +54,8 @@ def time_batch(work: Work, iterations: int) -> tuple[float, Any]:
     return max(elapsed, 1) / 1e9, result
 
 
-def calibrate(reference: Work, candidate: Work) -> tuple[int, str]:
-    """Return how many calls make a batch, and a note where the batches had to stay shorter than they should be."""
+def batch_size(reference: Work, candidate: Work) -> tuple[int, str]:
+    """Return the number of calls per batch, and a note if the batches had to stay shorter than LEAST_BATCH."""
     iterations = 1
     while True:
         with undisturbed():
@@ -68,5 +68,5 @@ def calibrate(reference: Work, candidate: Work) -> tuple[int, str]:
                 f"the faster side's batches take {fast * 1e6:.0f} us and not {LEAST_BATCH * 1e3:.0f} ms, because with "
                 f"more calls than {iterations} the slower side's would take over {LONGEST_BATCH} s"
             )
-        # Ten at a time at most: the first calls are slow, and would be a bad guess for a thousand.
+        # At most ten times as many: the first calls are slow and predict a thousand badly.
         iterations = min(most, 10 * iterations, math.ceil(1.1 * iterations * LEAST_BATCH / fast))

@@ -1,4 +1,4 @@
-"""Work of a known length, for the gate to prove itself on."""
+"""Work of a known length, for self-checks and calibration."""
 
 import random
 import time
@@ -8,8 +8,8 @@ from typing import Any
 from .timing import Work
 
 LENGTH = 500  # numbers to a list; sorting one takes some 15 us
-# Different lists, which fit a core's cache. With 32 of them and more, of two equal sides the one built second was 0.3
-# to 1.2 % faster for as long as it lived (AMD EPYC Turin (Zen 5), 2026-11-23): a slowdown that nobody would know.
+# Different lists, which fit a core's cache. With 32 and more, the second built of two equal sides was 0.3 to 1.2 %
+# faster for its whole life (AMD EPYC Turin (Zen 5), 2026-11-23): an unknown slowdown in work that must have none.
 DIFFERENT = 8
 
 
@@ -26,7 +26,7 @@ def sorting(lists: int) -> Work:
 
 
 def slowed(work: Work, share: float) -> Work:
-    """Return `work`, each call of which takes longer by that share of its own time, whatever that is."""
+    """Return `work`, each call of which takes longer by that share of its own time."""
 
     def slower() -> Any:
         start = time.perf_counter()

@@ -1,101 +1,133 @@
 """The fixture `against`: a variant, here and at the revision of --against."""
 
 import importlib
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ..compare.confirm import ORDERS, confirmed
-from ..judge.rules import Compared, revision_questions, revision_verdict
+from ..compare.confirm import ORDERS, Confirmation, confirm
+from ..judge.rules import RevisionRow, revision_questions, revision_verdict
 from ..measure.duel import Check
 from ..measure.timing import Work
-from .fixtures import claim, names, record
-from .progress import shown
-from .session import GATE, Gate, settings
+from ..report.words import revision_failure
+from .benchmarks import claim, record
+from .fixtures import names
+from .progress import progress_of
+from .session import SESSION, Session
+from .settings import settings_of
 
 Build = Callable[[Any], Work]
 
 
 @pytest.fixture
-def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Compared]:
-    """Duel a variant with itself at another revision: `against(package, variant, build, *, check) -> Compared`.
+def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., RevisionRow]:
+    """Duel a variant with itself at another revision: `against(package, variant, build, *, check) -> RevisionRow`.
 
     `package` ("impl.counter") has a dict VARIANTS, here and at the revision of --against. `build(VARIANTS[variant])` is
-    called for both and returns work without arguments; `check` is called with the results of both, the other
-    revision's first, and raises AssertionError where they differ. Tests that use this fixture are deselected without
-    --against, and all others with it. `@pytest.mark.gate(tolerance=5, budget=60)` overrides the options for one test.
+    called for both and returns work without arguments. `check` is called with both results, the other revision's first,
+    and raises AssertionError if they differ. If the variant here has a callable `unsupported` that returns a reason,
+    the verdict is "unsupported" and the test is skipped. Tests with this fixture are deselected without --against, all
+    others with it. `@pytest.mark.gate(tolerance=5, budget=60)` overrides the options for one test.
 
     Raises:
-        AssertionError: where the variant is slower, here and in fresh processes; where it returns something else;
-            where it runs at the revision and is skipped here; with --strict, where no verdict was reached.
+        AssertionError: The variant is slower, here and in fresh processes; it returns something else; it runs at the
+            revision and is skipped here; or, with --strict, no verdict was reached.
     """
-    gate = request.config.stash[GATE]
+    session = request.config.stash[SESSION]
     case, name = names(request)
     benchmark.group = f"{case} against another revision"
 
-    def run(package: str, variant: str, build: Build, *, check: Check) -> Compared:
+    def run(package: str, variant: str, build: Build, *, check: Check) -> RevisionRow:
         __tracebackhide__ = True
         claim(benchmark)
-        tolerance, budget = settings(gate, request.node)
-        row = Compared(name, request.node.nodeid, str(gate.revision), "new", tolerance=tolerance)
-        sides = _sides(gate, row, package, variant, build)
+        tolerance, budget = settings_of(session.settings, request.node)
+        row = RevisionRow(name, request.node.nodeid, str(session.revision), "new", tolerance=tolerance)
+        sides = _sides(session, row, package, variant, build)
         if sides is not None:
             reference, candidate = sides
             _same_results(row, reference, candidate, check)
-            found = gate.fight(
+            result = session.runner(
                 name,
                 reference,
                 candidate,
                 revision_questions(tolerance),
-                alpha=gate.alpha / gate.duels,
+                alpha=session.alpha,
                 budget=budget,
-                seed=random.Random(f"{gate.seed} {request.node.nodeid}").getrandbits(32),
+                seed=session.seed(request.node.nodeid),
                 check=check,
-                progress=shown(request.config, name),
+                progress=progress_of(request.config, name),
             )
-            record(benchmark, found, "against")
-            row = replace(row, verdict=revision_verdict(found) or "inconclusive", duel=found)
-            if row.verdict == "slower" and not gate.confirming:
-                row = confirmed(row, package, request.config)
-        gate.report.compared.append(row)
-        if failure := row.failure(strict=gate.strict):
+            record(benchmark, result, "against")
+            row = replace(row, verdict=revision_verdict(result) or "inconclusive", duel=result)
+            if row.verdict == "slower" and not session.settings.confirming:
+                confirmation = _confirmation(session, request, package)
+                row = replace(
+                    row, verdict="slower" if confirmation.agrees else "inconclusive", confirmation=confirmation
+                )
+        session.findings.compared.append(row)
+        if failure := revision_failure(row, strict=session.settings.strict):
             raise AssertionError(failure)
         return row
 
     return run
 
 
-def _sides(gate: Gate, row: Compared, package: str, variant: str, build: Build) -> tuple[Work, Work] | None:
-    """Return the work of the revision and of here, or None where the revision has no such variant."""
+def _confirmation(session: Session, request: pytest.FixtureRequest, package: str) -> Confirmation:
+    """Repeat the duel in fresh processes, each of which gets the alpha of the one duel."""
+    if session.revision is None:
+        raise AssertionError("only a duel against a revision can be confirmed")
+    options = {
+        "--against": session.revision.commit,
+        "--tolerance": session.settings.tolerance * 100,
+        "--alpha": session.alpha,
+        "--budget": session.settings.budget,
+    }
+    return confirm(request.config.rootpath, request.node.nodeid, package, options)
+
+
+def _sides(session: Session, row: RevisionRow, package: str, variant: str, build: Build) -> tuple[Work, Work] | None:
+    """Return the work of the revision and of the working tree, or None if the revision has no such variant."""
     __tracebackhide__ = True
-    if gate.revision is None:
+    if session.revision is None:
         raise pytest.UsageError("the fixture `against` needs --against REV")
-    here = importlib.import_module(package)
-    there = gate.revision.load(package)
-    if there is None or variant not in there.VARIANTS:
-        build(here.VARIANTS[variant])()
+    here = importlib.import_module(package).VARIANTS[variant]
+    reference_package = session.revision.load(package)
+    there = getattr(reference_package, "VARIANTS", {}).get(variant)
+    if reason := _unsupported(here):
+        if there is not None and hasattr(there, "unsupported") and not _unsupported(there):
+            raise AssertionError(f"{row.name} runs at {row.revision} and is unsupported here: {reason}")
+        session.findings.compared.append(replace(row, verdict="unsupported", reason=reason))
+        pytest.skip(reason)
+    if there is None:
+        build(here)()
         return None
-    variants = {"candidate": here.VARIANTS[variant], "reference": there.VARIANTS[variant]}
+    variants = {"candidate": here, "reference": there}
     works: dict[str, Work] = {}
     refused: dict[str, BaseException] = {}
-    first, second = ORDERS if gate.confirming == "reference" else reversed(ORDERS)
-    # What is built first gets memory that nobody has used yet, and may stay 1 to 3 % slower for it (of two equal
-    # servers in 7 of 8 processes; AMD EPYC Turin (Zen 5), 2026-11-23): so the first is built once before.
+    first, second = ORDERS if session.settings.confirming == "reference" else reversed(ORDERS)
+    # The side that is built first gets fresh memory and may stay 1 to 3 % slower for it: of two equal servers in 7 of 8
+    # processes (AMD EPYC Turin (Zen 5), 2026-11-23). So that side is built once and discarded.
     for side in (first, first, second):
         try:
             works[side] = build(variants[side])
-        except (Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - a skip, or that revision's own way to say no
+        except (Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - a skip, or that revision's refusal
             refused[side] = error
     if not refused:
         return works["reference"], works["candidate"]
-    raise _refused(gate, row, refused)
+    raise _refused(session, row, refused)
 
 
-def _refused(gate: Gate, row: Compared, refused: dict[str, BaseException]) -> BaseException:
-    """Return a skip for what runs on this machine at neither revision; what runs at one only is a failure."""
+def _unsupported(variant: Any) -> str | None:
+    """Return why this machine cannot run a variant; None if it can, or if the variant has no answer."""
+    unsupported = getattr(variant, "unsupported", None)
+    reason = unsupported() if callable(unsupported) else None
+    return None if reason is None else str(reason)
+
+
+def _refused(session: Session, row: RevisionRow, refused: dict[str, BaseException]) -> BaseException:
+    """Return a skip if this machine runs the variant at neither revision, or else the failure."""
     here = refused.get("candidate")
     if here is None:
         return AssertionError(_broken_there(row, refused["reference"]))
@@ -103,12 +135,12 @@ def _refused(gate: Gate, row: Compared, refused: dict[str, BaseException]) -> Ba
         return here
     if "reference" not in refused:
         return AssertionError(f"{row.name} runs at {row.revision} and is skipped here: {here}")
-    gate.report.compared.append(replace(row, verdict="unsupported", note=str(here)))
+    session.findings.compared.append(replace(row, verdict="unsupported", reason=str(here)))
     return here
 
 
-def _same_results(row: Compared, reference: Work, candidate: Work, check: Check) -> None:
-    """Run both once, so that what fails is blamed on its side, and have the results compared."""
+def _same_results(row: RevisionRow, reference: Work, candidate: Work, check: Check) -> None:
+    """Run both once, so that a failure names its side, and compare the results."""
     __tracebackhide__ = True
     result = candidate()
     try:
@@ -121,7 +153,7 @@ def _same_results(row: Compared, reference: Work, candidate: Work, check: Check)
         raise AssertionError(f"{row.name} returns something else than at {row.revision}: {error}") from error
 
 
-def _broken_there(row: Compared, error: BaseException) -> str:
+def _broken_there(row: RevisionRow, error: BaseException) -> str:
     return (
         f"{row.name}: at {row.revision} it raises {type(error).__name__}: {error}. Nothing can be compared with it; if "
         "that revision is broken, compare with another"

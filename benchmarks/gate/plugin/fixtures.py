@@ -1,34 +1,36 @@
-"""The fixtures `duel`, `peak_memory` and `ceiling`."""
+"""The fixtures `duel`, `peak_memory`, `ceiling` and `note`."""
 
 import pickle
-import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from ..judge.rules import Judged, Memory, questions
+from ..judge.rules import JudgedDuel, MemoryRow, questions
 from ..measure import memory
 from ..measure.duel import Check, Duel
 from ..measure.timing import Work
-from .progress import shown
-from .session import GATE
+from ..report.findings import Note
+from ..report.words import duel_failure, memory_failure
+from .benchmarks import claim, record
+from .progress import progress_of
+from .session import SESSION
 
 
 @pytest.fixture
 def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
     """Duel two callables, once per test: `duel(reference, candidate, *, floor=None, check=None, budget=None) -> Duel`.
 
-    Both take no arguments. `floor` is the least ratio time(reference) / time(candidate); `check` is called with both
-    results after every pair and raises AssertionError for a wrong one; `budget` is in seconds (default: --budget). The
-    candidate's times become this test's rounds in pytest-benchmark. With --benchmark-disable each side runs once, the
-    results are checked, and nothing is judged.
+    Both take no arguments. `floor` is the least ratio time(reference) / time(candidate). `check` is called with both
+    results after every pair and raises AssertionError if they are wrong. `budget` is in seconds (default: --budget).
+    The candidate's times become this test's rounds in pytest-benchmark. With --benchmark-disable each side runs once,
+    the results are checked, and nothing is judged.
 
     Raises:
-        AssertionError: where the floor is disproved, or not proven within the budget; where the candidate is slower
-            than in the saved run of a like machine; and from `check`.
+        AssertionError: The floor is disproved, or not proven within the budget; the candidate is slower than in the
+            saved run of a like machine; or `check` failed.
     """
-    gate = request.config.stash[GATE]
+    session = request.config.stash[SESSION]
     case, name = names(request)
     if benchmark.group is None:
         benchmark.group = f"{case} duels"
@@ -47,56 +49,38 @@ def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
             results = reference(), candidate()
             if check:
                 check(*results)
-            gate.report.unmeasured.append(name)
+            session.findings.unmeasured.append(name)
             return Duel.unmeasured(name)
-        before, origin = gate.saved_duel(request.node.nodeid)
-        found = gate.fight(
+        saved, run_name = session.saved_duel(request.node.nodeid)
+        result = session.runner(
             name,
             reference,
             candidate,
-            questions(floor, before),
-            alpha=gate.alpha / gate.duels,
-            budget=gate.budget if budget is None else budget,
-            seed=random.Random(f"{gate.seed} {request.node.nodeid}").getrandbits(32),
+            questions(floor, saved),
+            alpha=session.alpha,
+            budget=session.settings.budget if budget is None else budget,
+            seed=session.seed(request.node.nodeid),
             check=check,
-            progress=shown(request.config, name),
+            progress=progress_of(request.config, name),
         )
-        judged = Judged(found, floor, before, origin)
-        gate.report.duels.append(judged)
-        record(benchmark, found)
-        failure = judged.failure()
-        if failure:
+        row = JudgedDuel(request.node.nodeid, result, floor, saved, run_name)
+        session.findings.duels.append(row)
+        record(benchmark, result)
+        if failure := duel_failure(row):
             raise AssertionError(failure)
-        return found
+        return result
 
     return run
 
 
-def claim(benchmark: Any) -> None:
-    """Mark pytest-benchmark's fixture as used, and refuse a second use, which alpha is not split for.
-
-    This and `record` are the one use of its private API; tests/gate/test_plugin.py notices when that changes.
-    """
-    if benchmark._mode:  # noqa: SLF001 - see above
-        raise RuntimeError(f"one measurement per test: this one has had its {benchmark._mode}")  # noqa: SLF001 - see above
-    benchmark._mode = "duel(...)"  # noqa: SLF001 - or it warns that the fixture was not used
-
-
-def record(benchmark: Any, found: Duel, key: str = "duel") -> None:
-    """Hand a duel's candidate to pytest-benchmark as this test's rounds, and its summary as extra_info[key]."""
-    stats = benchmark._make_stats(found.iterations)  # noqa: SLF001 - there is no public way to take times from elsewhere
-    for seconds in found.candidate_batches:
-        stats.update(seconds)
-    benchmark.extra_info[key] = found.to_dict()
-
-
 @pytest.fixture(name="peak_memory")
 def _peak_memory(request: pytest.FixtureRequest) -> Callable[..., int]:
-    """Weigh a function in a fresh process: `peak_memory(function, *args, prepare=None) -> int`, in bytes; see `memory`.
+    """Measure a function in a fresh process: `peak_memory(function, *args, prepare=None) -> int`, in bytes.
 
-    A result is kept for the session, so that a baseline runs once for all that are compared with it.
+    `measure.memory` describes what counts. A result is kept for the session, by function and arguments, so that a
+    baseline runs once for all that are compared with it. Skips the test if the system has no such reading.
     """
-    peaks = request.config.stash[GATE].peaks
+    peaks = request.config.stash[SESSION].peaks
 
     def measure(function: Callable[..., object], *args: object, prepare: Callable[[], object] | None = None) -> int:
         key = pickle.dumps((function, args))
@@ -111,28 +95,50 @@ def _peak_memory(request: pytest.FixtureRequest) -> Callable[..., int]:
 
 
 @pytest.fixture
-def ceiling(request: pytest.FixtureRequest) -> Callable[[int, int, float], None]:
+def ceiling(request: pytest.FixtureRequest) -> Callable[[int, int, float | None], None]:
     """Assert candidate / reference <= limit: `ceiling(reference_bytes, candidate_bytes, limit)`.
 
+    With `limit` None both peaks are recorded and not judged.
+
     Raises:
-        AssertionError: where it is more; where it is more than in the saved run of a like machine by what cannot be
-            noise; or where the reference used no memory that could be measured.
+        AssertionError: The ratio is higher; the candidate takes more memory than in the saved run of a like machine; or
+            the reference used no measurable memory.
     """
-    gate = request.config.stash[GATE]
+    session = request.config.stash[SESSION]
     _, name = names(request)
 
-    def check(reference_bytes: int, candidate_bytes: int, limit: float) -> None:
+    def check(reference_bytes: int, candidate_bytes: int, limit: float | None) -> None:
         __tracebackhide__ = True
         if reference_bytes <= 0:
-            raise AssertionError(f"{name}: the reference used no memory that can be measured; make its input larger")
-        row = Memory(
-            name, request.node.nodeid, reference_bytes, candidate_bytes, limit, *gate.saved_memory(request.node.nodeid)
-        )
-        gate.report.memory.append(row)
-        if failure := row.failure():
+            raise AssertionError(f"{name}: the reference used no measurable memory; make its input larger")
+        test = request.node.nodeid
+        row = MemoryRow(name, test, reference_bytes, candidate_bytes, limit, *session.saved_memory(test))
+        session.findings.memory.append(row)
+        if failure := memory_failure(row):
             raise AssertionError(failure)
 
     return check
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Record a number: `note(name, value, unit="")`, any number of times per test.
+
+    It is shown below the report's tables (one line per test), in --gate-json, and saved with the run. Seconds ("s"),
+    bytes ("B") and shares ("share") are shown as 93 ms, 1.5 MiB and 99.93%; any other unit follows its number.
+    """
+    findings = request.config.stash[SESSION].findings
+    test = request.node.nodeid
+
+    def record_note(name: str, value: float, unit: str = "") -> None:
+        number = Note(test, name, float(value), unit)
+        findings.titles.setdefault(test, names(request)[1])
+        findings.notes.append(number)
+        if benchmark := request.node.funcargs.get("benchmark"):
+            saved = {"name": number.name, "value": number.value, "unit": number.unit}
+            benchmark.extra_info.setdefault("notes", []).append(saved)
+
+    return record_note
 
 
 def names(request: pytest.FixtureRequest) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The pytest plugin: options and hooks. `fixtures` has what tests use."""
+"""pytest's hooks: options, selection, self-checks, reports. `fixtures` and `against` have what tests use."""
 
 import argparse
 from collections.abc import Generator
@@ -8,29 +8,42 @@ from typing import Any
 import pytest
 
 from ..compare import saved
-from ..compare.listing import MEASURING
+from ..compare.listing import measures
+from ..compare.revision import Revision, RevisionError
 from ..measure import machine
+from ..measure.duel import run_duel
 from ..report.github import annotations, write_summary
 from ..report.json_report import as_json
-from .session import GATE, anchor_storage, choose_runs, open_gate
+from ..report.tables import markdown, terminal
+from . import hookspecs
+from .benchmarks import claim
+from .saved_runs import anchor_storage, choose_runs
+from .session import CANARY, CONTROL, SESSION, Session
+from .settings import Settings, read_settings
 
 SELFCHECK = Path(__file__).with_name("selfcheck.py")
+DUELS = {"duel", "against"}  # the fixtures that take a share of alpha
+UNUSED = pytest.StashKey[bool]()  # of a test that got pytest-benchmark's fixture from its mark and does not use it
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the gate's options."""
     add = parser.getgroup("gate", "duels and saved runs").addoption
     add(
-        "--budget", type=float, default=30.0, metavar="SECONDS", help="how long a duel may stay undecided (default: 30)"
+        "--budget",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="time after which a duel ends without a verdict (default: 30)",
     )
-    add("--alpha", type=float, default=0.001, help="probability of any wrong verdict in the whole run (default: 0.001)")
+    add("--alpha", type=float, default=0.001, help="probability of any wrong verdict in the suite (default: 0.001)")
     add("--duel-seed", type=int, metavar="N", help="seed of the order within pairs (default: a new one, and printed)")
     add(
         "--same-machine",
         action="store_true",
         help="with --benchmark-compare: a saved run of another machine is an error",
     )
-    add("--against", metavar="REV", help="duel every variant with itself at another revision, of anything git knows")
+    add("--against", metavar="REV", help="duel every variant with itself at another revision, of any kind git knows")
     add(
         "--tolerance",
         type=float,
@@ -43,32 +56,54 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="admit that a benchmark of the saved run or the other revision is gone; may be given more than once",
+        help="admit that a benchmark of the saved run or the other revision is gone; repeatable",
     )
-    add("--gate-report", type=Path, metavar="FILE", help="write what the gate found as Markdown")
-    add("--gate-json", type=Path, metavar="FILE", help="write what the gate found as JSON, see gate.schema.json")
-    # A fresh process's own: which side to load first ("reference" or "candidate"), and the package.
+    add("--gate-report", type=Path, metavar="FILE", help="write the gate's findings as Markdown")
+    add("--gate-json", type=Path, metavar="FILE", help="write the gate's findings as JSON, see gate.schema.json")
+    # For processes that confirm: the side to load first ("reference" or "candidate"), and the package.
     add("--confirm", default="", help=argparse.SUPPRESS)
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the gate's hook."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Set the gate up, and choose the saved run before pytest-benchmark, whose own hook comes last, loads it."""
+    """Open the session, and choose the saved run before pytest-benchmark loads it in its own hook, the last one."""
     config.addinivalue_line("markers", "gate(tolerance, budget): --tolerance and --budget for one test of `against`")
-    gate = config.stash[GATE] = open_gate(config)
+    config.addinivalue_line("markers", "measures: a test that measures time without the fixtures of a benchmark")
+    settings = read_settings(config)
+    runner = config.hook.pytest_gate_runner(config=config) or run_duel
+    session = Session(settings, machine.describe(), runner, _open_revision(config, settings))
+    config.stash[SESSION] = session
     anchor_storage(config)
     if config.getoption("benchmark_compare"):
         try:
-            choose_runs(config, gate)
+            choose_runs(config, session)
         except saved.SavedRunError as error:
             raise pytest.UsageError(str(error)) from error
     elif config.getoption("same_machine"):
-        raise pytest.UsageError("--same-machine says what --benchmark-compare may compare with: give both")
+        raise pytest.UsageError("--same-machine restricts --benchmark-compare: add that")
+
+
+def _open_revision(config: pytest.Config, settings: Settings) -> Revision | None:
+    name = config.getoption("against")
+    if name is None:
+        return None
+    try:
+        revision = Revision.open(config.rootpath, name)
+    except RevisionError as error:
+        raise pytest.UsageError(f"--against: {error}") from error
+    if settings.confirming == "reference":
+        revision.load(settings.package)  # before the benchmark modules load the working tree's
+    return revision
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Refuse to compare what is not going to be measured."""
+    """Refuse to compare with measuring off."""
     config = session.config
-    benchmarks = config._benchmarksession  # type: ignore[attr-defined] # noqa: SLF001 - knows all that switches it off
+    benchmarks = config._benchmarksession  # type: ignore[attr-defined] # noqa: SLF001 - it knows every reason for "off"
     asked = [option for option in ("--against", "--benchmark-compare") if config.getoption(option)]
     if asked and (benchmarks.disabled or benchmarks.skip):
         raise pytest.UsageError(
@@ -78,22 +113,35 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Say where this is measured."""
-    return f"gate: {machine.summary(config.stash[GATE].machine)}"
+    """Describe the machine."""
+    return f"gate: {machine.summary(config.stash[SESSION].machine)}"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> Generator[None]:
-    """Select what the run is about, and have a run that compares prove itself, whatever else was deselected."""
-    gate = config.stash[GATE]
-    gate.collected = [item.nodeid for item in items if MEASURING & set(getattr(item, "fixturenames", ()))]
+    """Count the suite's duels, select the tests of this run, and add the self-checks to a run that compares."""
+    gate = config.stash[SESSION]
+    for item in items:
+        # pytest-benchmark decides by this name what --benchmark-skip and --benchmark-only are about.
+        if item.get_closest_marker("measures") and "benchmark" not in _fixtures(item):
+            _fixtures(item).append("benchmark")
+            item.stash[UNUSED] = True
+    gate.collected = frozenset(item.nodeid for item in items if measures(item))
+    # Counted before any test is deselected: jobs that split a suite with -k share its alpha.
+    duels = sum(bool(DUELS & set(_fixtures(item))) for item in items)
+    gate.duels = 1 if gate.settings.confirming else duels + len((CONTROL, CANARY))
     yield
-    wanted = [item for item in items if ("against" in getattr(item, "fixturenames", ())) == bool(gate.revision)]
+    wanted = [item for item in items if ("against" in _fixtures(item)) == bool(gate.revision)]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     first, last = _selfchecks(session) if gate.gated else ([], [])
     items[:] = [*first, *wanted, *last]
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    names: list[str] = getattr(item, "fixturenames", [])
+    return names
 
 
 def _selfchecks(session: pytest.Session) -> tuple[list[pytest.Item], list[pytest.Item]]:
@@ -103,93 +151,100 @@ def _selfchecks(session: pytest.Session) -> tuple[list[pytest.Item], list[pytest
     return list(first), [last]
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Count the duels that share alpha."""
-    gate = session.config.stash[GATE]
-    duels = sum(bool({"duel", "against"} & set(getattr(item, "fixturenames", ()))) for item in session.items)
-    gate.duels = max(duels, 1)
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Use pytest-benchmark's fixture on behalf of a test with the mark `measures`, or it warns that nothing did."""
+    if item.stash.get(UNUSED, False):
+        claim(item.funcargs["benchmark"])  # type: ignore[attr-defined] # a function's, as it has fixtures
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note what each part of the run took, what was skipped, and what failed."""
+    """Note the time of each part of the run, and what was skipped and what failed."""
     report = yield
-    gate = item.config.stash[GATE]
-    part = _part(item)
-    gate.report.took[part] = gate.report.took.get(part, 0.0) + report.duration
+    gate = item.config.stash[SESSION]
+    part = "selfcheck" if item.path == SELFCHECK else item.path.stem.removeprefix("test_")
+    gate.findings.took[part] = gate.findings.took.get(part, 0.0) + report.duration
     if report.skipped:
         gate.skipped[item.nodeid] = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
     if report.failed:
         gate.failed.add(item.nodeid)
+    if report.when == "call" and item.get_closest_marker("measures") and not report.skipped:
+        gate.measured.add(item.nodeid)
     return report
 
 
-def _part(item: pytest.Item) -> str:
-    """Return what the report calls the part of the run that a test belongs to."""
-    return "selfcheck" if item.path == SELFCHECK else item.path.stem.removeprefix("test_")
-
-
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """Save what pytest-benchmark does not know of: the peaks of memory, for later runs to be judged by."""
-    rows = config.stash[GATE].report.memory
-    output_json[saved.KEY] = {"memory": {row.test: [row.reference, row.candidate] for row in rows}}
+    """Save what pytest-benchmark does not know, for later runs: memory peaks, notes, and the tests that measure."""
+    gate = config.stash[SESSION]
+    notes: dict[str, list[dict[str, Any]]] = {}
+    for note in gate.findings.notes:
+        notes.setdefault(note.test, []).append({"name": note.name, "value": note.value, "unit": note.unit})
+    output_json[saved.KEY] = {
+        "memory": {row.test: [row.reference, row.candidate] for row in gate.findings.memory},
+        "measures": sorted(gate.measured),
+        "notes": notes,
+    }
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Save what pytest-benchmark's own description lacks or has in too much detail to compare.
-
-    And not what the machine is called: saved runs are committed, and that is nobody's business.
-    """
+    """Save the gate's description of the machine, and remove the host's name: saved runs are committed."""
     machine_info["node"] = ""
     machine_info["release"] = machine_info["release"].partition("-")[0]
-    machine_info["gate"] = config.stash[GATE].machine
+    machine_info["gate"] = config.stash[SESSION].machine
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_benchmark_compare_machine_info(machine_info: dict[str, Any], compared_benchmark: dict[str, Any]) -> None:
-    """Keep pytest-benchmark from warning about every other clock speed: `choose_runs` has said what matters.
+    """Keep pytest-benchmark from warning about each other clock speed: `choose_runs` reports the differences.
 
-    Its implementation cannot be taken out of the chain, but finds nothing to say about two equal descriptions.
+    Its own implementation cannot be removed, but finds nothing to say about two equal descriptions.
     """
     machine_info.clear()
     machine_info.update(compared_benchmark["machine_info"])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the report in the forms that were asked for."""
-    config, gate = session.config, session.config.stash[GATE]
-    if hasattr(config, "workerinput"):  # the workers of a parallel run would write over one another
+    """Write the report in the requested forms."""
+    config, gate = session.config, session.config.stash[SESSION]
+    if hasattr(config, "workerinput"):  # workers of a parallel run would overwrite one another's files
         return
     asked = [config.getoption(option) for option in ("benchmark_json", "gate_report", "gate_json")]
-    gate.report.results += [str(getattr(file, "name", file)) for file in asked if file]
-    for path, text in zip(asked[1:], (gate.report.markdown(), as_json(gate)), strict=True):
+    gate.findings.results += [str(getattr(file, "name", file)) for file in asked if file]
+    document = as_json(
+        gate.findings,
+        machine=gate.machine,
+        alpha=gate.settings.alpha,
+        seed=gate.settings.seed,
+        revision=gate.revision,
+        saved_runs=[run.name for run in gate.runs],
+    )
+    for path, text in zip(asked[1:], (markdown(gate.findings), document), strict=True):
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-    if gate.report and not gate.confirming:
-        write_summary(gate.report)
+    if gate.findings and not gate.settings.confirming:
+        write_summary(gate.findings)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the other revision."""
-    if (gate := config.stash.get(GATE, None)) and gate.revision:
+    if (gate := config.stash.get(SESSION, None)) and gate.revision:
         gate.revision.close()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Generator[None]:
-    """Show the report under pytest-benchmark's tables, even where these end in an error."""
+    """Show the report below pytest-benchmark's tables, even if these end in an error."""
     try:
         return (yield)
     finally:
-        gate = config.stash[GATE]
-        if gate.report:
+        gate = config.stash[SESSION]
+        if gate.findings:
             terminalreporter.section("gate" if gate.gated else "duels")
-            for line in gate.report.terminal():
+            for line in terminal(gate.findings):
                 terminalreporter.write_line(line)
-            if gate.report.duels or gate.report.compared:
-                terminalreporter.write_line(
-                    f"the order within every pair can be had again with --duel-seed {gate.seed}"
-                )
-        for line in annotations(terminalreporter, gate.report):
+            if gate.findings.duels or gate.findings.compared:
+                terminalreporter.write_line(f"--duel-seed {gate.settings.seed} repeats the order within every pair")
+        for line in annotations(terminalreporter, gate.findings):
             terminalreporter.write_line(line)

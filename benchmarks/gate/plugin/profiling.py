@@ -1,4 +1,4 @@
-"""`--torch-profile DIR`: a trace of what a benchmark runs, for Perfetto (ui.perfetto.dev) or chrome://tracing."""
+"""`--torch-profile DIR`: a trace of a benchmark's work, for Perfetto (ui.perfetto.dev) or chrome://tracing."""
 
 import re
 from collections.abc import Callable
@@ -15,13 +15,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--torch-profile",
         type=Path,
         metavar="DIR",
-        help="write a torch.profiler trace a benchmark, for ui.perfetto.dev",
+        help="write one torch.profiler trace per benchmark, for ui.perfetto.dev",
     )
 
 
 @pytest.fixture
 def torch_profile(request: pytest.FixtureRequest) -> Callable[[Work], None]:
-    """Run a callable once under torch.profiler and write the trace, where --torch-profile asks for it.
+    """Run a callable once under torch.profiler and write the trace, if --torch-profile is given.
 
     Call it beside the measurement, never around it: `torch_profile(work)`. The file is named after the test.
     """
@@ -30,7 +30,7 @@ def torch_profile(request: pytest.FixtureRequest) -> Callable[[Work], None]:
     def run(work: Work) -> None:
         if folder is None:
             return
-        from torch.profiler import ProfilerActivity, profile  # noqa: PLC0415 - the gate serves suites without torch too
+        from torch.profiler import ProfilerActivity, profile  # noqa: PLC0415 - the gate works in suites without torch
 
         folder.mkdir(parents=True, exist_ok=True)
         with profile(activities=[ProfilerActivity.CPU]) as trace:

@@ -1,4 +1,4 @@
-"""How a long duel shows that it lives, on a terminal."""
+"""The progress of a long duel, on a terminal."""
 
 import pytest
 
@@ -7,8 +7,8 @@ from ..measure.duel import Progress
 EVERY = 0.5  # seconds
 
 
-def shown(config: pytest.Config, name: str) -> Progress | None:
-    """Return what shows a duel's pairs and seconds in the terminal's last line; None where there is no terminal."""
+def progress_of(config: pytest.Config, name: str) -> Progress | None:
+    """Return a function that shows a duel's pairs and seconds in the terminal's last line; None without a terminal."""
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is None or not reporter.isatty:
         return None

@@ -1,71 +1,100 @@
-"""What every run that compares has to prove about itself. The plugin adds these tests; nobody has to ask for them."""
+"""The tests by which every run that compares proves itself. The plugin adds them to the run."""
 
 from typing import Any
 
 import pytest
 
-from ..judge.completeness import complaints
-from ..judge.rules import Compared, revision_questions, revision_verdict
+from ..compare.revision import RevisionError
+from ..judge.completeness import Completeness, completeness
+from ..judge.rules import revision_questions, revision_verdict
+from ..measure import workloads
+from ..measure.duel import Duel
 from ..measure.timing import Work
-from ..measure.workloads import slowed, sorting
-from .fixtures import claim
-from .progress import shown
-from .session import GATE, Gate
+from ..report.words import incomplete
+from .benchmarks import claim
+from .progress import progress_of
+from .requested import is_requested, requested_paths
+from .session import CANARY, CONTROL, SESSION, Session
 
 LISTS = 100  # some 2 ms
 SLOWDOWN = 0.05
 
 
 @pytest.fixture
-def gate(request: pytest.FixtureRequest, benchmark: Any) -> Gate:
-    """Return the session's gate. As users of `benchmark` these tests run under --benchmark-only as well."""
+def session(request: pytest.FixtureRequest, benchmark: Any) -> Session:
+    """Return the gate's session. As users of `benchmark` these tests run under --benchmark-only as well."""
     claim(benchmark)
-    found: Gate = request.config.stash[GATE]
-    return found
+    return request.config.stash[SESSION]
 
 
-def test_control(gate: Gate, request: pytest.FixtureRequest) -> None:
-    """Work duelled with itself is not slower than itself."""
-    work = sorting(LISTS)
-    row = _duelled(gate, request, "control", work, work)
-    gate.report.proven.append(f"control: {row.verdict} after {_pairs(row)}, where nothing differs")
-    assert row.verdict in {"same", "inconclusive"}, (
-        f"work is {row.verdict} than itself after {_pairs(row)}: no verdict of this run can be trusted. On a quieter "
-        "machine, or with another --duel-seed, see whether this was chance (--alpha says how rare that is)"
+def test_control(session: Session, request: pytest.FixtureRequest) -> None:
+    """Work in a duel with itself is not slower than itself."""
+    work = workloads.sorting(LISTS)
+    duel = _duel(session, request, CONTROL, work, work)
+    verdict = revision_verdict(duel) or "inconclusive"
+    session.findings.proven.append(f"control: {verdict} after {_pairs(duel)}, between equal sides")
+    if verdict not in {"same", "inconclusive"}:
+        raise AssertionError(
+            f"work is {verdict} than itself after {_pairs(duel)}: no verdict of this run can be trusted. Repeat the "
+            "run on a quieter machine or with another --duel-seed: was it chance? (--alpha is its probability)"
+        )
+
+
+def test_canary(session: Session, request: pytest.FixtureRequest) -> None:
+    """A slowdown of 5 % is detected."""
+    work = workloads.sorting(LISTS)
+    duel = _duel(session, request, CANARY, work, workloads.slowed(work, SLOWDOWN))
+    verdict = revision_verdict(duel) or "inconclusive"
+    if verdict != "slower":
+        raise AssertionError(
+            f"the verdict on work that is {SLOWDOWN:.0%} slower is {verdict} after {_pairs(duel)}: `same` proves "
+            "nothing in this run. Use a quieter machine, or more time (--budget SECONDS)"
+        )
+    session.findings.proven.append(f"canary: a slowdown of {SLOWDOWN:.0%} was detected after {_pairs(duel)}")
+
+
+def test_nothing_is_missing(session: Session, request: pytest.FixtureRequest) -> None:
+    """Every benchmark of the saved run or the other revision ran here, and at least one did."""
+    result, problems = _completeness(session, request.config)
+    problems += incomplete(result)
+    session.findings.remarks += [f"{test} is removed, as --removed says" for test in result.admitted]
+    if problems:
+        raise AssertionError("; ".join(problems))
+
+
+def _completeness(session: Session, config: pytest.Config) -> tuple[Completeness, list[str]]:
+    """Return what is missing, and why the other revision's benchmarks are unknown if they are."""
+    problems = []
+    known = {test: f"in the saved run {run.name}" for run in session.runs for test in run.tests}
+    if session.revision:
+        try:
+            tests = session.revision.benchmarks(requested_paths(config))
+            known |= dict.fromkeys(tests, f"at {session.revision}")
+        except RevisionError as error:
+            problems.append(str(error))
+    result = completeness(
+        {test: where for test, where in known.items() if is_requested(test, config)},
+        session.collected,
+        skipped=session.skipped,
+        unsupported={row.test for row in session.findings.compared if row.verdict == "unsupported"},
+        removed=session.settings.removed,
+        measured=bool(session.findings.compared or session.findings.duels or session.failed & session.collected),
     )
+    return result, problems
 
 
-def test_canary(gate: Gate, request: pytest.FixtureRequest) -> None:
-    """Work that is slowed by 5 % is found to be slower."""
-    work = sorting(LISTS)
-    row = _duelled(gate, request, "canary", work, slowed(work, SLOWDOWN))
-    assert row.verdict == "slower", (
-        f"work that was made {SLOWDOWN:.0%} slower is found {row.verdict} after {_pairs(row)}: what this run calls "
-        "`same` proves nothing. Give it a quieter machine, or longer (--budget SECONDS)"
-    )
-    gate.report.proven.append(f"today, on this machine, this gate sees {SLOWDOWN:+.0%} in {_pairs(row)}")
-
-
-def test_nothing_is_missing(gate: Gate, request: pytest.FixtureRequest) -> None:
-    """Whatever the saved run or the other revision measures was measured here, and something was."""
-    found = complaints(gate, request.config)
-    assert not found, "; ".join(found)
-
-
-def _duelled(gate: Gate, request: pytest.FixtureRequest, name: str, reference: Work, candidate: Work) -> Compared:
-    found = gate.fight(
+def _duel(session: Session, request: pytest.FixtureRequest, name: str, reference: Work, candidate: Work) -> Duel:
+    return session.runner(
         name,
         reference,
         candidate,
-        revision_questions(gate.tolerance),
-        alpha=gate.alpha / gate.duels,
-        budget=gate.budget,
-        seed=gate.seed,
-        progress=shown(request.config, name),
+        revision_questions(session.settings.tolerance),
+        alpha=session.alpha,
+        budget=session.settings.budget,
+        seed=session.settings.seed,
+        progress=progress_of(request.config, name),
     )
-    return Compared(name, request.node.nodeid, name, revision_verdict(found) or "inconclusive", found, gate.tolerance)
 
 
-def _pairs(row: Compared) -> str:
-    assert row.duel is not None
-    return f"{row.duel.pairs} pairs ({row.duel.seconds:.1f} s)"
+def _pairs(duel: Duel) -> str:
+    return f"{duel.pairs} pairs ({duel.seconds:.1f} s)"

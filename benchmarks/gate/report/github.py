@@ -1,6 +1,6 @@
-"""What GitHub Actions shows: the report as the job's summary, and each failure as an annotation of its file.
+"""GitHub Actions: the report as the job's summary, and each failure as an annotation of its file.
 
-Both are text that the job writes, and need no permission.
+The job writes both as text and needs no permission.
 """
 
 import os
@@ -9,20 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from .tables import Report
+from .findings import Findings
+from .tables import markdown
+from .words import evidence
 
 
-def write_summary(report: Report, environment: Mapping[str, str] = os.environ) -> None:
-    """Add the report to the job's summary, where there is a job."""
+def write_summary(findings: Findings, environment: Mapping[str, str] = os.environ) -> None:
+    """Add the report to the job's summary, if there is a job."""
     if path := environment.get("GITHUB_STEP_SUMMARY"):
         with Path(path).open("a", encoding="utf-8") as summary:
-            summary.write(report.markdown() + "\n")
+            summary.write(markdown(findings) + "\n")
 
 
 def annotations(
-    reporter: pytest.TerminalReporter, report: Report, environment: Mapping[str, str] = os.environ
+    reporter: pytest.TerminalReporter, findings: Findings, environment: Mapping[str, str] = os.environ
 ) -> Iterator[str]:
-    """Yield a line a failed test and a line an inconclusive one, in the form that GitHub takes for annotations."""
+    """Yield one line per failed test and one per inconclusive test, in GitHub's form of annotations."""
     if environment.get("GITHUB_ACTIONS") != "true":
         return
     for failed in [*reporter.getreports("failed"), *reporter.getreports("error")]:
@@ -31,10 +33,10 @@ def annotations(
         message = crash.message if crash else str(failed.longrepr)
         title = _escaped(failed.head_line or file)
         yield f"::error file={file},line={(line or 0) + 1},title={title}::{_escaped(message)}"
-    for row in report.compared:
+    for row in findings.compared:
         if row.verdict == "inconclusive":
             file = row.test.partition("::")[0]
-            yield f"::warning file={file},title={_escaped(row.name)}::{_escaped('inconclusive: ' + row.evidence())}"
+            yield f"::warning file={file},title={_escaped(row.name)}::{_escaped('inconclusive: ' + evidence(row))}"
 
 
 def _escaped(text: str) -> str:

@@ -1,67 +1,82 @@
-"""`--gate-json FILE`: what a run found, for programs. `gate.schema.json`, beside this module, describes it."""
+"""`--gate-json FILE`: the findings for programs. `gate.schema.json`, beside this module, describes them."""
 
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from ..judge.rules import Compared, detectable
-from ..plugin.session import Gate
+from ..compare.revision import Revision
+from ..judge.rules import JudgedDuel, MemoryRow, RevisionRow, detectable
+from .findings import Findings
+from .words import remark
 
-VERSION = 1
+VERSION = 2
 
 
-def as_json(gate: Gate) -> str:
-    """Return the whole report; what is not a finite number is null."""
-    report = gate.report
-    found = {
+def as_json(
+    findings: Findings,
+    *,
+    machine: dict[str, Any],
+    alpha: float,
+    seed: int,
+    revision: Revision | None,
+    saved_runs: Sequence[str],
+) -> str:
+    """Return the findings with the settings they depend on; a number that is not finite is null."""
+    document = {
         "version": VERSION,
-        "machine": gate.machine,
-        "alpha": gate.alpha,
-        "seed": gate.seed,
-        "proven": report.proven,
-        "notes": report.notes,
-        "seconds": dict(report.took),
-        "revision": gate.revision
+        "machine": machine,
+        "alpha": alpha,
+        "seed": seed,
+        "proven": findings.proven,
+        "remarks": findings.remarks,
+        "notes": [asdict(note) for note in findings.notes],
+        "seconds": dict(findings.took),
+        "revision": revision
         and {
-            "name": gate.revision.name,
-            "commit": gate.revision.commit,
-            "benchmarks": [_compared(row) for row in report.compared],
+            "name": revision.name,
+            "commit": revision.commit,
+            "benchmarks": [_revision_row(row) for row in findings.compared],
         },
-        "saved_runs": [run.name for run in gate.runs],
-        "duels": [
-            {
-                **judged.duel.to_dict(),
-                "floor": judged.floor,
-                "floor_verdict": judged.floor_verdict,
-                "saved_verdict": judged.saved_verdict,
-            }
-            for judged in report.duels
-        ],
-        "memory": [
-            {
-                "name": row.name,
-                "test": row.test,
-                "reference_bytes": row.reference,
-                "candidate_bytes": row.candidate,
-                "ratio": row.ratio,
-                "ceiling": row.limit,
-                "saved_verdict": row.saved_verdict,
-            }
-            for row in report.memory
-        ],
+        "saved_runs": list(saved_runs),
+        "duels": [_duel_row(row) for row in findings.duels],
+        "memory": [_memory_row(row) for row in findings.memory],
     }
-    return json.dumps(_finite(found), indent=2) + "\n"
+    return json.dumps(_finite(document), indent=2) + "\n"
 
 
-def _compared(row: Compared) -> dict[str, Any]:
+def _revision_row(row: RevisionRow) -> dict[str, Any]:
     return {
         "name": row.name,
         "test": row.test,
         "verdict": row.verdict,
         "tolerance": row.tolerance,
         "detectable_slowdown": row.duel and detectable(row.duel),
-        "note": row.note,
+        "note": remark(row),
         "duel": row.duel and row.duel.to_dict(),
+    }
+
+
+def _duel_row(row: JudgedDuel) -> dict[str, Any]:
+    return {
+        "test": row.test,
+        **row.duel.to_dict(),
+        "floor": row.floor,
+        "floor_verdict": row.floor_verdict,
+        "saved_verdict": row.saved_verdict,
+    }
+
+
+def _memory_row(row: MemoryRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "test": row.test,
+        "reference_bytes": row.reference,
+        "candidate_bytes": row.candidate,
+        "ratio": row.ratio,
+        "ceiling": row.limit,
+        "saved_verdict": row.saved_verdict,
     }
 
 

@@ -1,112 +1,102 @@
-"""The same rows in three forms: a section in the terminal, a Markdown file, and JSON."""
+"""The findings as a section in the terminal and as a Markdown file, with the same rows."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
-from ..judge.rules import MIB, Compared, Judged, Memory, bounds, detectable, number
+from tabulate import tabulate
 
-REVISION_COLUMNS = ("against another revision", "verdict", "times faster", "interval", "would see", "pairs", "seconds")
+from ..judge.rules import MIB, JudgedDuel, MemoryRow, RevisionRow, detectable
+from .findings import Findings
+from .words import evidence, limits, notes_of_a_test, number, remark
+
+REVISION_COLUMNS = ("against another revision", "verdict", "times faster", "interval", "detectable", "pairs", "seconds")
 DUEL_COLUMNS = ("duel", "verdict", "times faster", "interval", "floor", "pairs", "seconds", "saved")
 MEMORY_COLUMNS = ("memory", "verdict", "reference", "candidate", "ratio", "ceiling", "saved")
+Row = tuple[str, ...]
 
 
-@dataclass
-class Report:
-    """What a run found, in the order it found it, and what has to be said about it.
+def terminal(findings: Findings) -> Iterator[str]:
+    """Yield the section's lines."""
+    for header, rows in _tables(findings):
+        yield from table(header, rows, "plain").splitlines()
+        yield ""
+    yield from _sentences(findings)
 
-    `proven` is what the gate has shown of itself, and `took` the seconds of each part of the run.
-    """
 
-    compared: list[Compared] = field(default_factory=list)
-    duels: list[Judged] = field(default_factory=list)
-    memory: list[Memory] = field(default_factory=list)
-    unmeasured: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    results: list[str] = field(default_factory=list)
-    proven: list[str] = field(default_factory=list)
-    took: dict[str, float] = field(default_factory=dict)
+def markdown(findings: Findings) -> str:
+    """Return the findings as a Markdown text."""
+    tables = [table(header, rows, "pipe") + "\n" for header, rows in _tables(findings)]
+    return "\n".join([*tables, *(f"- {sentence}" for sentence in _sentences(findings))]) + "\n"
 
-    def __bool__(self) -> bool:
-        return bool(self.compared or self.duels or self.memory or self.unmeasured or self.notes)
 
-    def terminal(self) -> Iterator[str]:
-        """Yield the section's lines."""
-        for table in self._tables():
-            widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-            for row in table:
-                first, *others = zip(row, widths, strict=True)
-                cells = [first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)]
-                yield "  ".join(cells).rstrip()
-            yield ""
-        yield from self._sentences()
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], form: str) -> str:
+    """Return a table in one of tabulate's formats, its first column to the left and the others to the right."""
+    escaped = [[cell.replace("|", "\\|") if form == "pipe" else cell for cell in row] for row in rows]
+    alignment = ["left", *["right"] * (len(header) - 1)]
+    return tabulate(escaped, header, tablefmt=form, disable_numparse=True, colalign=alignment if escaped else None)
 
-    def markdown(self) -> str:
-        """Return the report as a Markdown text."""
-        lines = []
-        for table in self._tables():
-            header, *rows = [[cell.replace("|", "\\|") for cell in row] for row in table]
-            rule = ["---", *["---:"] * (len(header) - 1)]
-            lines += ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)] + [""]
-        lines += [f"- {sentence}" for sentence in self._sentences()]
-        return "\n".join(lines) + "\n"
 
-    def _tables(self) -> Iterator[list[tuple[str, ...]]]:
-        if self.compared:
-            yield [REVISION_COLUMNS, *map(_revision_row, self.compared)]
-        if self.duels:
-            yield [DUEL_COLUMNS, *map(_duel_row, self.duels)]
-        if self.memory:
-            yield [MEMORY_COLUMNS, *map(_memory_row, self.memory)]
+def _tables(findings: Findings) -> Iterator[tuple[Row, list[Row]]]:
+    if findings.compared:
+        yield REVISION_COLUMNS, [_revision_row(row) for row in findings.compared]
+    if findings.duels:
+        yield DUEL_COLUMNS, [_duel_row(row) for row in findings.duels]
+    if findings.memory:
+        yield MEMORY_COLUMNS, [_memory_row(row) for row in findings.memory]
 
-    def _sentences(self) -> Iterator[str]:
-        yield from self._remarks()
-        if self.unmeasured:
-            yield f"measuring is off: both sides ran once, and nothing is judged, in duels: {len(self.unmeasured)}"
-        yield from self.notes
-        yield from self.proven
-        if self.took:
-            parts = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in self.took.items())
-            yield f"took: {parts}; in all {sum(self.took.values()):.0f} s"
-        yield "; ".join(self._counted())
-        if self.results:
-            yield "results: " + ", ".join(self.results)
 
-    def _remarks(self) -> Iterator[str]:
-        for row in self.compared:
-            if row.verdict == "inconclusive":
-                yield f"{row.name}: {row.evidence()}"
-            elif row.note:
-                yield f"{row.name}: {row.note}"
-        for judged in self.duels:
-            if judged.duel.note:
-                yield f"{judged.duel.name}: {judged.duel.note}"
-            if judged.floor_verdict == "unproven" or judged.saved_verdict == "inconclusive":
-                yield f"{judged.duel.name}: {bounds(judged.duel)}"
+def _sentences(findings: Findings) -> Iterator[str]:
+    yield from _caveats(findings)
+    if findings.unmeasured:
+        yield f"measuring is off: both sides ran once, and nothing is judged, in duels: {len(findings.unmeasured)}"
+    by_test = sorted(findings.notes, key=lambda note: list(findings.titles).index(note.test))
+    for test, notes in groupby(by_test, key=lambda note: note.test):
+        yield notes_of_a_test(findings.titles[test], list(notes))
+    yield from findings.remarks
+    yield from findings.proven
+    if findings.took:
+        parts = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in findings.took.items())
+        yield f"took: {parts}; in all {sum(findings.took.values()):.0f} s"
+    yield "; ".join(_summary(findings))
+    if findings.results:
+        yield "results: " + ", ".join(findings.results)
 
-    def _counted(self) -> Iterator[str]:
-        if self.compared:
-            yield f"against {self.compared[0].revision}: " + _counts(row.verdict for row in self.compared)
-        if self.duels or not self.compared:
-            yield f"duels: {len(self.duels)}"
-        for title, verdicts in (
-            ("floors", [judged.floor_verdict for judged in self.duels]),
-            ("against the saved run", [judged.saved_verdict for judged in self.duels]),
-        ):
-            if any(verdicts):
-                yield f"{title}: " + _counts(verdicts)
-        if self.memory:
-            broken = sum(row.ratio > row.limit for row in self.memory)
-            yield f"ceilings: {len(self.memory) - broken} hold, {broken} broken"
-        if any(row.saved for row in self.memory):
-            yield "memory against the saved run: " + _counts(row.saved_verdict for row in self.memory)
+
+def _caveats(findings: Findings) -> Iterator[str]:
+    for row in findings.compared:
+        if row.verdict == "inconclusive":
+            yield f"{row.name}: {evidence(row)}"
+        elif text := remark(row):
+            yield f"{row.name}: {text}"
+    for judged in findings.duels:
+        if judged.duel.note:
+            yield f"{judged.duel.name}: {judged.duel.note}"
+        if judged.floor_verdict == "unproven" or judged.saved_verdict == "inconclusive":
+            yield f"{judged.duel.name}: {limits(judged.duel)}"
+
+
+def _summary(findings: Findings) -> Iterator[str]:
+    if findings.compared:
+        yield f"against {findings.compared[0].revision}: " + _counts(row.verdict for row in findings.compared)
+    if findings.duels or not findings.compared:
+        yield f"duels: {len(findings.duels)}"
+    if any(judged.floor_verdict for judged in findings.duels):
+        yield "floors: " + _counts(judged.floor_verdict for judged in findings.duels)
+    if any(judged.saved_verdict for judged in findings.duels):
+        yield "against the saved run: " + _counts(judged.saved_verdict for judged in findings.duels)
+    ceilings = [row.ceiling_verdict for row in findings.memory if row.ceiling_verdict]
+    if ceilings:
+        yield f"ceilings: {ceilings.count('holds')} hold, {ceilings.count('broken')} broken"
+    if any(row.saved_verdict for row in findings.memory):
+        yield "memory against the saved run: " + _counts(row.saved_verdict for row in findings.memory)
 
 
 def _counts(verdicts: Iterable[str | None]) -> str:
     return ", ".join(f"{count} {verdict}" for verdict, count in Counter(filter(None, verdicts)).items())
 
 
-def _revision_row(row: Compared) -> tuple[str, ...]:
+def _revision_row(row: RevisionRow) -> Row:
     duel = row.duel
     if duel is None:
         return (row.name, row.verdict, "-", "-", "-", "-", "-")
@@ -122,7 +112,7 @@ def _revision_row(row: Compared) -> tuple[str, ...]:
     )
 
 
-def _duel_row(judged: Judged) -> tuple[str, ...]:
+def _duel_row(judged: JudgedDuel) -> Row:
     duel, floor = judged.duel, judged.floor_verdict
     verdicts = [verdict for verdict in (floor and f"floor {floor}", judged.saved_verdict) if verdict]
     low, high = duel.interval
@@ -138,14 +128,14 @@ def _duel_row(judged: Judged) -> tuple[str, ...]:
     )
 
 
-def _memory_row(row: Memory) -> tuple[str, ...]:
-    verdicts = ["ceiling broken" if row.ratio > row.limit else "ceiling holds", row.saved_verdict]
+def _memory_row(row: MemoryRow) -> Row:
+    verdicts = [row.ceiling_verdict and f"ceiling {row.ceiling_verdict}", row.saved_verdict]
     return (
         row.name,
-        ", ".join(filter(None, verdicts)),
+        ", ".join(filter(None, verdicts)) or "measured",
         f"{row.reference / MIB:.1f} MiB",
         f"{row.candidate / MIB:.1f} MiB",
         f"{row.ratio:.2f}",
-        f"{row.limit:g}",
+        "-" if row.limit is None else f"{row.limit:g}",
         f"{row.saved.candidate / row.saved.reference:.2f}" if row.saved else "-",
     )

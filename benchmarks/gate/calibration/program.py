@@ -1,4 +1,4 @@
-"""Measure the gate's error rates, live, on this machine: `python -m benchmarks.gate.calibration.calibrate --help`."""
+"""Measure the gate's error rates on this machine: `python -m benchmarks.gate.calibration --help`."""
 
 import argparse
 import datetime as dt
@@ -13,29 +13,29 @@ from tqdm import tqdm
 
 from ..measure import machine
 from .cases import CasesError, measure_cases
-from .findings import GOALS, Calibration, Goal
-from .neighbours import NeighbourError, disturbed
+from .neighbours import NeighbourError, noisy_neighbours
 from .other_tools import installed
+from .results import GOALS, Calibration, Goal
 from .trials import Job, Subject, jobs_of, measure, mixed, sorting_subject
 
-LONGEST = 3 * 3600.0  # seconds after which disturbing processes end whatever happens
+LONGEST = 3 * 3600.0  # seconds after which the noisy neighbours end in any case
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Work of one length, and its parts of all A/A duels, of the trials of a slowdown, and of the rivals' sets.
+    """Work of one length, and its shares of the A/A duels, of the trials per slowdown, and of the other tools' samples.
 
-    The longer a call, the fewer, and none of 50 ms: beside three neighbours on two cores there are 140 pairs of such in
-    the 30 s of a duel, which told 10 % and nothing less (AMD EPYC Turin (Zen 5), 2026-11-23).
+    The longer a call, the fewer duels, and none of 50 ms: beside three noisy neighbours on two cores the 30 s of a duel
+    give 140 such pairs, which detected 10 % and nothing less (AMD EPYC Turin (Zen 5), 2026-11-23).
     """
 
     subject: Subject
     same: float
     trials: float
-    rivals: float
+    other_tools: float
 
 
-# Some 0.3, 3 and 5 ms, where nobody disturbs.
+# Some 0.3, 3 and 5 ms on a quiet machine.
 WORKLOADS = (
     Workload(sorting_subject("fast", 16), 0.9, 0.55, 0.4),
     Workload(sorting_subject("middling", 170), 0.09, 0.35, 0.4),
@@ -50,7 +50,7 @@ def main(
     goals: Sequence[Goal] = GOALS,
     cases: Callable[..., list[str]] = measure_cases,
 ) -> int:
-    """Run, write the report, and return the exit status: 1 where a goal is missed, 2 where it could not be measured."""
+    """Run, write the report, and return the exit status: 1 for a missed goal, 2 if a goal could not be measured."""
     options = parse(arguments)
     seed = random.SystemRandom().getrandbits(32) if options.seed is None else options.seed
     rules = installed()
@@ -63,20 +63,23 @@ def main(
         goals=goals,
         subjects=[workload.subject.name for workload in workloads],
         missing=[name for name, rule in rules.items() if rule is None],
+        select=options.select,
     )
-    sys.stdout.write(f"{machine.summary(run.machine)}; disturbing processes: {options.noise}; --seed {seed}\n")
+    if not options.select:
+        sys.stdout.write("the cases are left out: --select EXPRESSION selects their benchmarks\n")
+    sys.stdout.write(f"{machine.summary(run.machine)}; noisy neighbours: {options.noise}; --seed {seed}\n")
     try:
-        with disturbed(options.noise, LONGEST, seed) as check:
+        with noisy_neighbours(options.noise, LONGEST, seed) as check:
             jobs = tqdm(plan(workloads, options, seed), desc="sorting", unit="trial", disable=None)
             measure(jobs, run.sorting, rules, budget=options.budget, seed=seed)
             check()
-            if options.cases:
+            if options.select:
                 run.complaints = cases(run.cases, rules, options, seed)
     except (NeighbourError, CasesError) as error:
-        sys.stderr.write(f"calibrate: {error}\n")
+        sys.stderr.write(f"calibration: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("calibrate: interrupted, nothing is written\n")
+        sys.stderr.write("calibration: interrupted, nothing is written\n")
         return 130
     return report(run, options)
 
@@ -86,7 +89,7 @@ def plan(workloads: Sequence[Workload], options: argparse.Namespace, seed: int) 
     counts = zip(
         split(options.aa, [w.same for w in workloads]),
         split(options.trials, [w.trials for w in workloads]),
-        split(options.rivals, [w.rivals for w in workloads]),
+        split(options.other_tools, [w.other_tools for w in workloads]),
         strict=True,
     )
     rows = [
@@ -96,7 +99,7 @@ def plan(workloads: Sequence[Workload], options: argparse.Namespace, seed: int) 
 
 
 def split(total: int, parts: Sequence[float]) -> list[int]:
-    """Return `total` split like `parts`, one each at least as far as it goes, and the first takes what is over."""
+    """Return `total` split in the ratio of `parts`, at least one each while it lasts; the first gets the remainder."""
     counts = [min(max(1, round(total * part)), total) for part in parts[1:]]
     while sum(counts) > total:
         counts[counts.index(max(counts))] -= 1
@@ -124,16 +127,24 @@ def report(run: Calibration, options: argparse.Namespace) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the options; exits with status 2 for those that make no sense."""
-    parser = argparse.ArgumentParser(prog="calibrate", description=__doc__, allow_abbrev=False)
+    """Read the options; exits with status 2 if one makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gate.calibration", description=__doc__, allow_abbrev=False
+    )
     add = parser.add_argument
-    add("--noise", type=_number(0), default=3, metavar="N", help="disturbing processes (default: 3)")
+    add("--noise", type=_number(0), default=3, metavar="N", help="noisy neighbours (default: 3)")
     add("--aa", type=_number(1), default=1000, metavar="N", help="duels of unchanged code (default: 1000)")
     add("--trials", type=_number(1), default=100, metavar="N", help="duels of each slowdown (default: 100)")
-    add("--rivals", type=_number(0), default=20, metavar="N", help="comparisons by other tools' rules (default: 20)")
+    add("--other-tools", type=_number(0), default=20, metavar="N", help="comparisons by their rules (default: 20)")
     add("--budget", type=_seconds, default=30.0, metavar="SECONDS", help="of a duel, as in pytest (default: 30)")
-    add("--cases", action=argparse.BooleanOptionalAction, default=True, help="each case's optimised variant too")
-    add("--case-seconds", type=_seconds, default=120.0, metavar="SECONDS", help="for each case (default: 120)")
+    add("--select", metavar="EXPRESSION", help="also the cases' benchmarks that -k EXPRESSION selects")
+    add(
+        "--case-seconds",
+        type=_seconds,
+        default=120.0,
+        metavar="SECONDS",
+        help="for each benchmark that --select selects (default: 120)",
+    )
     add("--output", type=Path, default=Path(".results/calibration.md"), metavar="FILE", help="the report, in Markdown")
     add("--json", type=Path, metavar="FILE", help="every trial, in JSON")
     add("--seed", type=int, metavar="N", help="of coins, orders and neighbours (default: a new one, and printed)")
@@ -144,7 +155,7 @@ def _number(least: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         value = int(text)
         if value < least:
-            raise argparse.ArgumentTypeError(f"{least} at least, not {text}")
+            raise argparse.ArgumentTypeError(f"at least {least}, not {text}")
         return value
 
     return number
@@ -155,7 +166,3 @@ def _seconds(text: str) -> float:
     if not 0 <= value < LONGEST:
         raise argparse.ArgumentTypeError(f"a number of seconds, not {text}")
     return value
-
-
-if __name__ == "__main__":
-    sys.exit(main())

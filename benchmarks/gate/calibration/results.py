@@ -1,4 +1,4 @@
-"""What a calibration found, against what it must reach, as Markdown and as JSON."""
+"""The results of a calibration and its targets, as Markdown and as JSON."""
 
 import math
 import statistics
@@ -7,46 +7,49 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from scipy.special import betaincinv
+from scipy.stats import binomtest
 
-from ..judge.rules import duration
 from ..measure.machine import summary
+from ..report.tables import table
+from ..report.words import duration
 from .other_tools import RULES
 from .trials import ALPHA, SLOWDOWNS, TIGHT, TOLERANCE, Findings, Trial
 
 INTRODUCTION = """\
 # Calibration
 
-`make calibrate` duels work whose right verdict is known, on the machine and
-beside the neighbours named below, and counts. Nothing in here is computed from a model: every number is a count, or
-the median or worst of what was measured in this run. Limits are 95 % ones for a share (Clopper and Pearson).
+`make calibrate` runs duels whose right verdict is known, on the machine and beside the noisy neighbours named below,
+and counts the verdicts. No number in here comes from a model: each is a count, a median or an extreme of this run.
+Intervals for shares are 95 % ones (Clopper and Pearson).
 
-- **What is duelled.** Sorting lists of floats, in three lengths, the two sides built separately for every duel, and a
-  coin decides which is the candidate; and each case's `optimised` variant, by its own benchmark, the working tree
-  against HEAD, which are the same code. A slowdown is added to the candidate by spinning after each call for that share
-  of what the call took: it is exactly that share, whatever the noise.
-- **How.** The duel of `pytest --against` with its defaults: {alpha:g} per duel, as in a suite of 20 benchmarks; budget
-  {budget:g} s; tolerance 3 %, except where 2 % is said. The verdicts are those before a `slower` is confirmed in fresh
-  processes, which can only take alarms away. The rows take turns all the time: all of them saw the same neighbours.
-- **Neighbours.** Processes of ours that disturb: one computes, one copies memory, one does either in bursts with
-  pauses, and so on in turns. The machine's own other tenants come on top.
-- **The other tools' rules** are the tools' own code, on samples taken in this run, of the same work beside the same
-  neighbours: two seconds of the reference, then two seconds of each candidate, in an order of chance. pytest-benchmark
-  gets what its defaults take (every call of one second). asv gets ten samples of 10 ms, its default, but from one
-  process and not two; pyperf up to twenty values of 0.1 s from one process, where its default is sixty from twenty.
-  The blocks follow each other within seconds: between two real runs the noise has more time to change.
+- **The work.** Sorting lists of floats, in three lengths, with the two sides built separately for every duel and a coin
+  that decides which one is the candidate. {cases} A slowdown is added to
+  the candidate by spinning after each call for that share of the call's time: it is exactly that share in any noise.
+- **The duels** are those of `pytest --against` with its defaults: alpha {alpha:g} per duel, as in a suite of 20
+  benchmarks; budget {budget:g} s; tolerance 3 %, except where the table says 2 %. The verdicts are those before a
+  `slower` is confirmed in fresh processes, which can only remove false alarms. The rows take turns all the time, so all
+  of them had the same noise.
+- **Noisy neighbours.** One process computes, one copies memory, one does either in bursts with pauses, and so on in
+  turns. The machine's other tenants come on top.
+- **The other tools' rules** are the tools' own code, on samples of this run, of the same work beside the same
+  neighbours: two seconds of the reference, then two seconds of each candidate, in random order. pytest-benchmark gets
+  its default samples (every call of one second). asv gets ten samples of 10 ms, its default, but from one process and
+  not two; pyperf up to twenty values of 0.1 s from one process, where its default is sixty from twenty processes. The
+  blocks follow each other within seconds: between two real runs the noise has more time to change.
 
-**Limits.** The shares hold for this machine and these neighbours. What a process has built keeps its memory layout, and
-that can be a slowdown nobody knows: the sorting stays within a core's cache so that it plays no part there, and in the
-rows of the cases all duels of a row share one layout. A slowdown added by spinning is of the kind that scales with the
-work; one that makes single calls slow, or only the first, is another matter. Where a row has few duels its limits are
-wide. Calls longer than these need longer duels: beside three neighbours on two cores, 30 s of calls of 50 ms told 10 %.
+**Limits.** The shares hold for this machine and these neighbours. A process keeps its memory layout, which can be an
+unknown slowdown: the sorting stays within a core's cache, where the layout plays no part, and in the rows of the cases
+all duels of a row share one layout. A slowdown by spinning grows with the work; a slowdown of single calls, or of the
+first call only, is another matter. A row with few duels has a wide interval. Longer calls need longer duels: beside
+three noisy neighbours on two cores, 30 s of calls of 50 ms detected 10 % (AMD EPYC Turin (Zen 5), 2026-11-23).
 """
+WITH_CASES = "Also the cases' benchmarks that `-k '{select}'` selects, the working tree against an equal HEAD."
+WITHOUT_CASES = "The cases' benchmarks were left out (no `--select`)."
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A share that duels must reach: with `slowdown` between the sides, this verdict within so many seconds."""
+    """A share of duels that must end, with `slowdown` between the sides, in this verdict within so many seconds."""
 
     name: str
     slowdown: float
@@ -58,16 +61,16 @@ class Goal:
 
 
 GOALS = (
-    Goal("slowdown of 3 % found", 0.03, TOLERANCE, "slower", 0.99),
-    Goal("slowdown of 2 % found with tolerance 2 %", *TIGHT, "slower", 0.95),
-    Goal("slowdown of 5 % found within 5 s", 0.05, TOLERANCE, "slower", 1.0, 5.0, "slow"),
+    Goal("slowdown of 3 % detected", 0.03, TOLERANCE, "slower", 0.99),
+    Goal("slowdown of 2 % detected with tolerance 2 %", *TIGHT, "slower", 0.95),
+    Goal("slowdown of 5 % detected within 5 s", 0.05, TOLERANCE, "slower", 1.0, 5.0, "slow"),
     Goal("unchanged code `same` within 30 s", 0.0, TOLERANCE, "same", 0.95, 30.0),
 )
 
 
 @dataclass(frozen=True)
 class Target:
-    """One line of what must be reached. What was not measured is missed."""
+    """One target. A target without a measurement is missed."""
 
     name: str
     wanted: str
@@ -87,6 +90,7 @@ class Calibration:
     goals: Sequence[Goal]
     subjects: list[str]
     missing: list[str]
+    select: str | None = None
     sorting: Findings = field(default_factory=Findings)
     cases: Findings = field(default_factory=Findings)
     complaints: list[str] = field(default_factory=list)
@@ -97,30 +101,30 @@ class Calibration:
         parts = (self.sorting, self.cases)
         return Findings(
             [trial for part in parts for trial in part.trials],
-            [said for part in parts for said in part.said],
+            [other for part in parts for other in part.others],
             sum(part.seconds for part in parts),
         )
 
     def targets(self) -> list[Target]:
-        """Return what must be reached, and whether it was: false alarms anywhere, the rest for each sorting alone."""
+        """Return the targets: false alarms over all trials, the others for each length of sorting alone."""
         same = [trial for trial in self.everything.trials if not trial.slowdown]
         flagged = sum(trial.verdict == "slower" for trial in same)
-        found = [
+        targets = [
             Target(
                 "unchanged code flagged `slower`", "0 of 1,000", _share(flagged, len(same)), bool(same) and not flagged
             )
         ]
-        found += [
+        targets += [
             _target(goal, subject, self.sorting.of(subject, goal.slowdown, goal.tolerance))
             for goal in self.goals
             for subject in self.subjects
             if goal.only in {None, subject}
         ]
-        found += [Target("every case ran", "yes", complaint, met=False) for complaint in self.complaints]
-        return found
+        targets += [Target("every case ran", "yes", complaint, met=False) for complaint in self.complaints]
+        return targets
 
     def document(self) -> dict[str, Any]:
-        """Return the run in types JSON knows."""
+        """Return the run in JSON types."""
         everything = self.everything
         return {
             "date": self.date,
@@ -132,26 +136,27 @@ class Calibration:
             "seconds": everything.seconds,
             "targets": [asdict(target) for target in self.targets()],
             "trials": [asdict(trial) for trial in everything.trials],
-            "others": [asdict(said) for said in everything.said],
+            "others": [asdict(other) for other in everything.others],
             "not_installed": self.missing,
         }
 
     def markdown(self) -> str:
         """Return the run as a text with tables."""
         everything = self.everything
+        cases = WITH_CASES.format(select=self.select) if self.select else WITHOUT_CASES
         parts = [
-            INTRODUCTION.format(alpha=ALPHA, budget=self.budget),
-            f"Measured {self.date} in {everything.seconds / 60:.0f} minutes beside {self.noise} disturbing processes:",
+            INTRODUCTION.format(alpha=ALPHA, budget=self.budget, cases=cases),
+            f"Measured {self.date} in {everything.seconds / 60:.0f} minutes beside {self.noise} noisy neighbours:",
             f"{summary(self.machine)}; seed {self.seed}.\n",
-            "## What must be reached\n",
-            _table(("", "wanted", "measured", ""), map(_target_row, self.targets())),
+            "## Targets\n",
+            _table(("target", "wanted", "measured", "result"), map(_target_row, self.targets())),
             "## Duels\n",
             _table(DUEL_COLUMNS, _duel_rows(everything)),
             "## Power curve\n",
             "Share of duels that say `slower`, tolerance 3 %; each # is 5 %.\n",
             "```text\n" + "\n".join(_curve(everything)) + "\n```\n",
-            "## What others would have said\n",
-            "Share of comparisons flagged as slower, by the slowdown there was; at last the most reported for none.\n",
+            "## Other tools\n",
+            "Share of comparisons flagged as slower, by the true slowdown; last, the largest report at 0%.\n",
             _table(OTHER_COLUMNS, _other_rows(everything)),
             *(f"- {name}: not installed, not measured (it is in the extra `peers`)\n" for name in self.missing),
         ]
@@ -159,27 +164,26 @@ class Calibration:
 
 
 def limits(count: int, of: int) -> tuple[float, float]:
-    """Return the 95 % limits of Clopper and Pearson for a share of which `count` in `of` were seen."""
-    low = float(betaincinv(count, of - count + 1, 0.025)) if count else 0.0
-    high = float(betaincinv(count + 1, of - count, 0.975)) if count < of else 1.0
-    return low, high
+    """Return the 95 % interval of Clopper and Pearson for the share behind `count` of `of`."""
+    interval = binomtest(count, of).proportion_ci(confidence_level=0.95, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 DUEL_COLUMNS = (
     "work",
-    "a call",
+    "one call",
     "slowdown",
     "tolerance",
     "duels",
     "`slower`",
-    "limits",
+    "interval",
     "`same`",
     "`faster`",
     "`inconclusive`",
     "pairs",
-    "at most",
+    "most pairs",
     "seconds",
-    "at most ",
+    "most seconds",
 )
 SHOWN = (0.0, *SLOWDOWNS)
 OTHER_COLUMNS = ("rule", "work", "each", *(f"{slowdown:.0%}" for slowdown in SHOWN), "reported at 0%")
@@ -243,30 +247,25 @@ def _curve(findings: Findings) -> Iterator[str]:
 
 def _other_rows(findings: Findings) -> Iterator[tuple[str, ...]]:
     for subject in findings.subjects:
-        mine = [findings.of(subject, slowdown) for slowdown in SHOWN]
-        cells = [_percent([trial.verdict == "slower" for trial in trials]) for trials in mine]
-        worst = f"{max((1 / trial.ratio for trial in mine[0]), default=math.nan) - 1:+.1%}"
-        if not any(said.subject == subject for said in findings.said):
+        if not any(other.subject == subject for other in findings.others):
             continue
-        yield "this gate", subject, _each(map(len, mine)), *cells, worst
+        trials = [findings.of(subject, slowdown) for slowdown in SHOWN]
+        cells = [_percent([trial.verdict == "slower" for trial in row]) for row in trials]
+        worst = f"{max((1 / trial.ratio for trial in trials[0]), default=math.nan) - 1:+.1%}"
+        yield "this gate", subject, _each(map(len, trials)), *cells, worst
         for rule in RULES:
-            said = [
-                [s for s in findings.said if (s.rule, s.subject, s.slowdown) == (rule, subject, slowdown)]
+            others = [
+                [o for o in findings.others if (o.rule, o.subject, o.slowdown) == (rule, subject, slowdown)]
                 for slowdown in SHOWN
             ]
-            if any(said):
-                worst = f"{max((s.ratio for s in said[0]), default=math.nan) - 1:+.1%}"
-                yield (
-                    rule,
-                    subject,
-                    _each(map(len, said)),
-                    *(_percent([s.flagged for s in some]) for some in said),
-                    worst,
-                )
+            if any(others):
+                worst = f"{max((other.ratio for other in others[0]), default=math.nan) - 1:+.1%}"
+                cells = [_percent([other.flagged for other in row]) for row in others]
+                yield rule, subject, _each(map(len, others)), *cells, worst
 
 
 def _each(counts: Iterable[int]) -> str:
-    """Return how many comparisons the cells of a row are of."""
+    """Return the number of comparisons behind each cell of a row."""
     counts = sorted(counts)
     return f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
 
@@ -276,5 +275,4 @@ def _percent(flags: Sequence[bool]) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows)) + "\n"
+    return table(header, rows, "pipe") + "\n"

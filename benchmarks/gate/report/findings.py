@@ -1,0 +1,47 @@
+"""All that a run found, in the order it found it."""
+
+from dataclasses import dataclass, field
+
+from ..judge.rules import JudgedDuel, MemoryRow, RevisionRow
+
+
+@dataclass(frozen=True)
+class Note:
+    """A number that a test recorded, with its unit."""
+
+    test: str
+    name: str
+    value: float
+    unit: str = ""
+
+
+@dataclass
+class Findings:
+    """All that a run found.
+
+    Attributes:
+        compared: benchmarks against another revision.
+        duels: duels with a floor or a saved run, or for the estimate alone.
+        memory: comparisons of peak memory.
+        unmeasured: names of the duels of a run with measuring off.
+        notes: numbers that tests recorded.
+        titles: the tests' names in the report, by id, of those with notes.
+        remarks: sentences about the run as a whole.
+        results: files that were written.
+        proven: sentences on what the run proved about itself.
+        took: seconds by part of the run.
+    """
+
+    compared: list[RevisionRow] = field(default_factory=list)
+    duels: list[JudgedDuel] = field(default_factory=list)
+    memory: list[MemoryRow] = field(default_factory=list)
+    unmeasured: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    titles: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
+    proven: list[str] = field(default_factory=list)
+    took: dict[str, float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.compared or self.duels or self.memory or self.unmeasured or self.notes or self.remarks)

@@ -1,0 +1,183 @@
+"""Numbers and findings as text: the message of a failed test, the remark below a table."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from ..compare.confirm import Confirmation
+from ..judge.completeness import Completeness
+from ..judge.rules import MIB, SAVED_FACTOR, JudgedDuel, MemoryRow, Reason, RevisionRow, detectable
+from ..measure.duel import Duel
+from .findings import Note
+
+
+def duel_failure(row: JudgedDuel) -> str | None:
+    """Return why the test fails and what to do about it, or None if it passes."""
+    texts = {
+        Reason.FLOOR_BROKEN: lambda: (
+            f"the floor is {number(row.floor)} times. Find what made the candidate slower, or the reference faster. If "
+            "the floor is too high for this machine, lower it and note ratio, machine and date."
+        ),
+        Reason.FLOOR_UNPROVEN: lambda: (
+            f"the floor of {number(row.floor)} times is neither proven nor disproved: in {row.duel.seconds:.1f} s "
+            f"{limits(row.duel)}. Give it more time (--budget SECONDS) or a quieter machine, or lower the floor."
+        ),
+        Reason.SLOWER_THAN_SAVED: lambda: _slower_than_saved(row),
+    }
+    if not row.reasons:
+        return None
+    return f"{row.duel.name}: {estimate(row.duel)}; {' Also, '.join(texts[reason]() for reason in row.reasons)}"
+
+
+def _slower_than_saved(row: JudgedDuel) -> str:
+    if row.saved is None:
+        raise AssertionError("only a saved duel can be faster")
+    low, high = row.saved.interval
+    return (
+        f"the saved run {row.run} has {number(row.saved.ratio)} times ({number(low)} to {number(high)}), and a ratio "
+        f"below {number(low / SAVED_FACTOR)}, 1/{SAVED_FACTOR:g} of that, is proven. Find what made it slower. If the "
+        "change is intended, save a new run (make baseline) and commit it with the reason."
+    )
+
+
+def memory_failure(row: MemoryRow) -> str | None:
+    """Return why the test fails and what to do about it, or None if it passes."""
+    texts = {
+        Reason.CEILING_BROKEN: lambda: (
+            f"the ceiling is {row.limit:g} times. Find what holds more memory, or raise the ceiling and note why."
+        ),
+        Reason.MORE_MEMORY_THAN_SAVED: lambda: _more_than_saved(row),
+    }
+    if not row.reasons:
+        return None
+    return (
+        f"{row.name}: peak memory of the candidate is {row.candidate / MIB:.1f} MiB, {row.ratio:.2f} times the "
+        f"reference's {row.reference / MIB:.1f} MiB; {' Also, '.join(texts[reason]() for reason in row.reasons)}"
+    )
+
+
+def _more_than_saved(row: MemoryRow) -> str:
+    if row.saved is None:
+        raise AssertionError("only saved peaks can be exceeded")
+    return (
+        f"the saved run {row.run} has {row.saved.candidate / MIB:.1f} MiB, "
+        f"{row.saved.candidate / row.saved.reference:.2f} times its reference's. Find what takes more. If the change "
+        "is intended, save a new run (make baseline) and commit it with the reason."
+    )
+
+
+def revision_failure(row: RevisionRow, *, strict: bool) -> str | None:
+    """Return why the test fails and what to do about it, or None if it passes."""
+    reasons = row.reasons(strict=strict)
+    if Reason.SLOWER in reasons and row.duel is not None:
+        confirmed = f"; {confirmation(row.confirmation)}" if row.confirmation else ""
+        return (
+            f"{row.name} is slower than at {row.revision}: {slowdown(row.duel)}{confirmed}. Find what made it slower "
+            "(--benchmark-cprofile, --torch-profile). If the slowdown is intended, say so in the review."
+        )
+    if Reason.INCONCLUSIVE in reasons:
+        return f"{row.name} against {row.revision} is inconclusive, and --strict demands a verdict: {evidence(row)}"
+    return None
+
+
+def confirmation(result: Confirmation) -> str:
+    """Return the verdicts of the fresh processes in words."""
+    if result.agrees:
+        return "confirmed in two fresh processes"
+    order, verdict = list(result.verdicts.items())[-1]
+    return f"slower in this process and {verdict} in a fresh one ({order} loaded first): memory layout, or chance"
+
+
+def remark(row: RevisionRow) -> str:
+    """Return how a confirmation went, or why nothing was measured; empty if there is nothing to say."""
+    return confirmation(row.confirmation) if row.confirmation else row.reason
+
+
+def evidence(row: RevisionRow) -> str:
+    """Return what an inconclusive duel proves, and how to get a verdict."""
+    if row.duel is None:
+        return remark(row)
+    least = detectable(row.duel)
+    finest = f"a slowdown of {least:.1%} was detectable" if least < math.inf else "no slowdown was detectable"
+    return "; ".join(
+        filter(None, (remark(row), f"in {row.duel.seconds:.0f} s {finest}", "--budget SECONDS gives it more time"))
+    )
+
+
+def slowdown(duel: Duel) -> str:
+    """Return by how much the candidate is slower, with the evidence."""
+    low, high = (1 / ratio - 1 for ratio in reversed(duel.interval))
+    return (
+        f"{1 / duel.ratio - 1:+.1%} ({percent(duel.coverage)} interval {low:+.1%} to {high:+.1%}, {duel.pairs} pairs, "
+        f"{duration(duel.reference)} there, {duration(duel.candidate)} here)"
+    )
+
+
+def estimate(duel: Duel) -> str:
+    """Return the result in one sentence: which side is faster, by how much, and the evidence."""
+    low, high = duel.interval
+    if duel.ratio >= 1:
+        result = f"candidate is {number(duel.ratio)} times faster than the reference"
+    else:
+        result = f"candidate is slower than the reference, {number(duel.ratio)} times as fast"
+    return (
+        f"{result} (reference {duration(duel.reference)}, candidate {duration(duel.candidate)}, "
+        f"{percent(duel.coverage)} interval {number(low)} to {number(high)}, {duel.pairs} pairs)"
+    )
+
+
+def limits(duel: Duel) -> str:
+    """Return the limits that the pairs prove for the ratio."""
+    low, high = duel.confidence_sequence
+    return f"{duel.pairs} pairs prove a ratio between {number(low)} and {number(high)} and nothing finer"
+
+
+def incomplete(result: Completeness) -> Iterator[str]:
+    """Yield one sentence for each thing that is missing."""
+    for absence in result.missing:
+        yield (
+            f"{absence.test} is {absence.where} and not here: removed or renamed? If that is intended, pass "
+            f"--removed '{absence.test.partition('::')[2]}'"
+        )
+    for name in result.unused:
+        yield f"--removed {name!r} has no effect: no benchmark of that name is missing"
+    for absence in result.skipped:
+        yield f"{absence.test} is {absence.where} and was skipped here: {absence.reason}"
+    if result.nothing_ran:
+        yield "no benchmark ran: a comparison was requested, and nothing was measured"
+
+
+def notes_of_a_test(title: str, notes: Sequence[Note]) -> str:
+    """Return a test's numbers in one line."""
+    return f"{title}: " + "; ".join(f"{note.name} {quantity(note.value, note.unit)}" for note in notes)
+
+
+def quantity(value: float, unit: str) -> str:
+    """Return a number with its unit; seconds ("s") and bytes ("B") are scaled, and a share ("share") is in per cent."""
+    if unit == "s":
+        return duration(value)
+    if unit == "B":
+        return f"{value / MIB:.1f} MiB"
+    if unit == "share":
+        return f"{value:.2%}"
+    text = f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+    return f"{text} {unit}".strip()
+
+
+def number(value: float | None) -> str:
+    """Return a ratio with three digits, and without decimals from a hundred up."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def percent(share: float) -> str:
+    """Return a coverage in whole per cent, rounded down so that it claims no more than there is."""
+    return f"{int(share * 100)} %"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in a suitable unit, with three digits."""
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        if seconds * scale >= 1:
+            return f"{seconds * scale:.3g} {unit}" if seconds * scale < 1000 else f"{seconds * scale:,.0f} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
