@@ -122,8 +122,8 @@ UNCHANGED = {row(case, variant): "same" for case, variants in MEASURED.items() f
 def judge(clone, revision, expected):
     """Compare, and check the verdicts; return pytest's status and output.
 
-    The gate is right at once for 95 in 100 duels, and most of the others are `inconclusive`: of eight benchmarks one may
-    be. So those with another verdict are compared once more, alone, and must then be right.
+    The gate is right at once for 95 in 100 duels, and most of the others are `inconclusive`: of eight benchmarks one
+    may be. So those with another verdict are compared once more, alone, and must then be right.
     """
     status, output, verdicts = clone.pytest("benchmarks", "--against", revision, "-k", selecting(expected))
     assert verdicts.keys() == expected.keys(), output
