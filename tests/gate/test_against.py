@@ -54,7 +54,7 @@ SLEEP = "time.sleep(0.004)"  # noisy neighbours prolong a sleep less than work
 
 
 @pytest.fixture
-def repository(pytester, monkeypatch, request):
+def repository(pytester, monkeypatch, request, quick_self_checks):
     """A commit of a package with two variants and their benchmark; returns what writes the case anew."""
     monkeypatch.setattr("pytest_benchmark.plugin.get_cpu_info", dict)  # it takes a second
     monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
@@ -88,7 +88,8 @@ def run(pytester, *options, passed=2, failed=0, **others):
     return result
 
 
-def test_nothing_changed(pytester, repository):
+def test_nothing_changed(pytester, repository, quick_self_checks):
+    quick_self_checks.clear()
     result = run(pytester, "--gate-json=gate.json", "--gate-report=gate.md")
     result.stdout.fnmatch_lines(
         [
@@ -345,7 +346,8 @@ def refused(pytester, *options):
 # The self-checks
 
 
-def test_a_canary_that_is_not_detected_fails_the_run(pytester, repository, monkeypatch):
+def test_a_canary_that_is_not_detected_fails_the_run(pytester, repository, quick_self_checks, monkeypatch):
+    quick_self_checks.clear()
     monkeypatch.setattr("benchmarks.gate.measure.workloads.slowed", lambda work, _: work)
     result = pytester.runpytest_inprocess("--against=HEAD", "--duel-seed=1")
     result.assert_outcomes(passed=4, failed=1, deselected=1)

@@ -36,7 +36,7 @@ def test_speedup(duel):
 
 
 @pytest.fixture
-def suite(pytester, monkeypatch):
+def suite(pytester, monkeypatch, quick_self_checks):
     monkeypatch.setattr("pytest_benchmark.plugin.get_cpu_info", dict)  # it takes a second
     pytester.makeini(INI)
 

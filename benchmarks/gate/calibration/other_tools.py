@@ -43,7 +43,7 @@ def block(work: Work) -> list[float]:
 
 def grouped(times: Sequence[float], least: float, most: int) -> tuple[list[float], int]:
     """Return seconds per call of up to `most` groups of calls of at least `least` seconds, and the calls per group."""
-    number = max(1, math.ceil(least / statistics.median(times)))
+    number = min(len(times), max(1, math.ceil(least / statistics.median(times))))
     starts = range(0, len(times) - number + 1, number)
     return [statistics.fmean(times[start : start + number]) for start in starts][:most], number
 

@@ -1,0 +1,35 @@
+"""What the gate's tests share."""
+
+from functools import partial
+
+import pytest
+
+from benchmarks.gate.measure.duel import run_duel
+from benchmarks.gate.measure.workloads import slowed
+from benchmarks.gate.plugin.session import CANARY, CONTROL
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "serial: measures time in a way that two busy cores break; run without xdist")
+
+
+class QuickSelfChecks:
+    """A plugin that shortens control and canary, for tests of other things: least pairs, and 50 % for 5."""
+
+    def pytest_gate_runner(self):
+        return self.run
+
+    def run(self, name, reference, candidate, questions, **settings):
+        if name == CONTROL:
+            settings["budget"] = 0
+        if name == CANARY:
+            candidate = slowed(reference, 0.5)
+        return run_duel(name, reference, candidate, questions, **settings)
+
+
+@pytest.fixture
+def quick_self_checks(pytester, monkeypatch):
+    """Shorten the self-checks of the runs in this process; clear the list that this returns for the real ones."""
+    plugins = [QuickSelfChecks()]
+    monkeypatch.setattr(pytester, "inline_run", partial(pytester.inline_run, plugins=plugins))
+    return plugins
