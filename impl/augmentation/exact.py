@@ -1,23 +1,22 @@
-"""The baseline compiled: seeded alike, it gives the baseline's tokens and labels byte for byte.
+"""The baseline, compiled: with the same seed it gives the same tokens and labels, byte for byte.
 
-Faster than NumPy over all rows because Numba compiles the baseline's own plan: a row is edited in place as ids, and
-nothing is stored that is not returned. It draws what CPython's `random` and NumPy's legacy generator would
-draw, from the same Mersenne Twister states and in the same order, and hands both states back.
+Faster than NumPy over all rows because a row is edited in place as ids, and nothing is stored but the result. It draws
+what CPython's `random` and NumPy's legacy generator would draw, from the same Mersenne Twister states and in the same
+order, and leaves both generators in the same state.
 
-That order is what it costs: each row begins where the one before ended, so there is one thread, and nothing may be
-drawn that the baseline does not draw. To have row i means making all rows before it.
+The cost is the order. Each row continues the random numbers of the row before, so there is one thread, and row i needs
+all rows before it.
 
 Measured against the baseline in the same run (AMD EPYC (Zen 5), 2 cores, Python 3.11, 2026-11-23, N = 1,200,000): 49 to
-53 times, 0.55 microseconds a row; 40 times for a text of nine words (N = 300,000). Compiling takes some 4 s, once.
+53 times, 0.55 microseconds per row; 40 times for a text of nine words (N = 300,000). Compiling takes some 4 s, once.
 
-What made it so, each measured alone, and what did not:
+What made it faster, as the ratio to the baseline after each step, and what did not:
 
-- The same loops with arrays passed from function to function as Numba passes them: 8 times. Each call counted
-  references, which took longer than most draws; see `borrowed`. Without: 18.
-- Looking at words many at a time instead of branching on each (see `mersenne`): 34.
-- Not splitting a text into words that has none, and stopping a comparison at the first difference: 45 and more.
-- The number of words drawn in a register instead of memory: no faster, and a draw that may be handed back when it was
-  not wanted is wrong where 624 words end.
+- The baseline's loops in Numba: 8 times. Each call counted references to its arrays, which took longer than most
+  draws. Without that, see `borrowed`: 18.
+- Comparing many random words at a time instead of branching on each (see `mersenne`): 34.
+- Not splitting a text of one word, and stopping a comparison at the first difference: 45 and more.
+- The count of drawn words in a register instead of memory: no faster.
 - 16 words to a vector instead of 8: 4 % slower.
 """
 
@@ -36,7 +35,7 @@ __all__ = ["build"]
 
 LETTERS = np.array([VOCABULARY.index(letter) for letter in string.ascii_letters], dtype=np.uint8)
 CHUNK = 100_000
-"""Rows between two steps of the progress bar."""
+"""Rows per step of the progress bar."""
 
 
 def build(text: str, config: Config, seed: int = 7) -> Dataset:

@@ -1,26 +1,23 @@
-"""The baseline's draws and edits, compiled: the heart of `exact`.
+"""The baseline's draws and edits, compiled: the core of `exact`.
 
-A generator is one uint32 array: the words as they are drawn (624, and LOOKAHEAD words of the next 624), the state that
-they are made from (624), and how many of the words have been drawn.
+A generator is one uint32 array: the words to draw (624, and LOOKAHEAD of the next 624), the state that they are made
+from (624), and how many of the words have been drawn.
 
-What a draw consumes depends on what it finds: CPython draws words until one is below the bound, and three of four
-rounds of `modify_characters` find nothing to do. Asked word by word that is a branch that no processor predicts, some
-30 of them a row. So the words are looked at many at a time: a vector compares the next 16 words, or pairs of words,
-with the bound, and the place of the first that fits comes from counting zeros.
-
-Numba notices changes in the module of a cached function only, so everything compiled is in this one.
+How many words a draw consumes depends on their values: CPython draws until a word is below the bound, and three of four
+rounds of `modify_characters` have no effect. Word by word, that is a branch that a processor mispredicts some 30 times
+per row. So a vector compares the next 8 words, or 16 pairs of words, with the bound, and counting zeros gives the place
+of the first that fits.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import float64, int64, njit, types, uint32, uint64
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from ..shared.vectors import borrowed
+from ..shared.kept import kept
+from ..shared.vectors import borrowed, vector_code
 from .vocabulary import BEG, END, VOCABULARY
 
 __all__ = ["DRAWN", "STATE", "fill_labels", "generator_from", "hand_back", "misspell_rows"]
@@ -55,57 +52,29 @@ def generator_from(state: Iterable[int], drawn: int) -> NDArray[np.uint32]:
     return generator
 
 
-def _first(builder: Any, fits: Any, lanes: int) -> Any:
-    """Return the number of the first lane that fits, or `lanes`."""
-    bits = builder.zext(builder.bitcast(fits, ir.IntType(lanes)), ir.IntType(64))
-    # One bit beyond the lanes ends the count where none fits.
-    bits = builder.or_(bits, ir.Constant(ir.IntType(64), 1 << lanes))
-    return builder.cttz(bits, ir.Constant(ir.IntType(1), 1))
-
-
-def _splat(builder: Any, value: Any, lanes: int) -> Any:
-    undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
-    one = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
-
-
-def _load(context: Any, builder: Any, array_type: Any, array: Any, place: Any, vector: Any) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.load(builder.bitcast(builder.gep(data, [place]), vector.as_pointer()), align=1)
-
-
 @intrinsic
 def first_below(_context, words, place, shift, bound):
-    """Count the words from `place` on before the first with word >> shift < bound; AT_ONCE if none of them is it."""
-    signature = types.uint64(words, types.uint64, types.uint32, types.uint32)
+    """Count the words from `place` on before the first with word >> shift < bound; AT_ONCE if there is none."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vector = ir.VectorType(ir.IntType(32), AT_ONCE)
-        drawn = _load(context, builder, signature.args[0], args[0], args[1], vector)
-        drawn = builder.lshr(drawn, _splat(builder, args[2], AT_ONCE))
-        return _first(builder, builder.icmp_unsigned("<", drawn, _splat(builder, args[3], AT_ONCE)), AT_ONCE)
+    def body(w, words, place, shift, bound):
+        drawn = w.builder.lshr(w.load(words, place, kind=w.ints), w.splat(shift))
+        return w.first_lane(w.compare("<", drawn, w.splat(bound), signed=False))
 
-    return signature, generate
+    return types.uint64(words, types.uint64, types.uint32, types.uint32), vector_code(body, AT_ONCE)
 
 
 @intrinsic
 def first_pair_at_most(_context, words, place, bound):
-    """Count the pairs of words from `place` on before the first whose 53 bits are <= bound; PAIRS if none is."""
-    signature = types.uint64(words, types.uint64, types.uint64)
+    """Count the pairs of words from `place` on before the first whose 53 bits are <= bound; PAIRS if there is none."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vector = ir.VectorType(ir.IntType(64), PAIRS)
-        pair = _load(context, builder, signature.args[0], args[0], args[1], vector)
+    def body(w, words, place, bound):
+        pair = w.load(words, place, kind=w.longs)
+        # The first word is the low half: its 27 highest bits go above the 26 highest bits of the second.
+        high = w.builder.shl(w.builder.and_(pair, w.constant(0xFFFFFFE0, w.longs)), w.constant(21, w.longs))
+        bits = w.builder.or_(high, w.builder.lshr(pair, w.constant(38, w.longs)))
+        return w.first_lane(w.compare("<=", bits, w.splat(bound), signed=False))
 
-        def constant(number: int) -> Any:
-            return ir.Constant(vector, [number] * PAIRS)
-
-        # The first word lies in the low half: its 27 highest bits go above the 26 highest of the second.
-        high = builder.shl(builder.and_(pair, constant(0xFFFFFFE0)), constant(21))
-        bits = builder.or_(high, builder.lshr(pair, constant(38)))
-        return _first(builder, builder.icmp_unsigned("<=", bits, _splat(builder, args[2], PAIRS)), PAIRS)
-
-    return signature, generate
+    return types.uint64(words, types.uint64, types.uint64), vector_code(body, PAIRS)
 
 
 @njit(nogil=True)
@@ -124,7 +93,7 @@ def twisted(generator, k, following, source):
     return uint64(generator[source]) ^ (pair >> uint64(1)) ^ ((pair & uint64(1)) * uint64(0x9908B0DF))
 
 
-@njit(nogil=True, cache=True)
+@kept(nogil=True)
 def temper(generator):
     """Make the words of the state, and the first of those that follow, ready to be drawn."""
     for k in range(WORDS):
@@ -280,7 +249,7 @@ def same(row, text):
     return True
 
 
-@njit(nogil=True, cache=True)
+@kept(nogil=True)
 def misspell_rows(text, budget, letters, probability, characters, words, tokens, row, copy, starts, order):
     """Fill `tokens` (uint8 [N, L], padding already there).
 
@@ -320,7 +289,7 @@ def misspell_rows(text, budget, letters, probability, characters, words, tokens,
             tokens[target, 1 + length] = END
 
 
-@njit(nogil=True, cache=True)
+@kept(nogil=True)
 def fill_labels(generator, labels):
     """Fill `labels` (uint8 [N])."""
     generator, labels = borrowed(generator), borrowed(labels)
@@ -328,7 +297,7 @@ def fill_labels(generator, labels):
         labels[k] = draw_below(generator, 2, 2)
 
 
-@njit(nogil=True, cache=True)
+@kept(nogil=True)
 def hand_back(generator):
     """Leave the generator as CPython and NumPy do: its words are renewed when the next is drawn, and not before."""
     if generator[DRAWN] > WORDS:

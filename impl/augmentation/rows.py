@@ -1,4 +1,4 @@
-"""Rows of `optimised`, any of them, whenever they are asked for: row i is a pure function of (seed, i)."""
+"""The rows of `optimised`, computed on demand: row i is a pure function of (seed, i)."""
 
 import string
 import threading
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import bdtr
 
 from .baseline import CHANGE_PROBABILITY
-from .kernel import COUNT_BITS, LANES, NARROW, Plan, fill_rows, make_scratch
+from .kernel import Plan, fill_rows, make_scratch
+from .lanes import COUNT_BITS, LANES, NARROW
 from .progress import progress
 from .vocabulary import VOCABULARY, clean
 
@@ -83,14 +84,14 @@ class Rows:
         # As many chunks for each thread, in whole groups.
         chunks = -(-count // (CHUNK * threads)) * threads
         step = -(-count // (max(chunks, 1) * LANES)) * LANES or LANES
-        mine = threading.local()
+        local = threading.local()
 
         def prepare() -> None:
-            mine.scratch = tuple(make_scratch(self.plan, words))
+            local.scratch = tuple(make_scratch(self.plan, words))
 
         def fill(start: int) -> None:
             chunk = slice(start, start + step)
-            fill_rows(tuple(self.plan), mine.scratch, np.uint64(first + start), *self.key, rows[chunk], labels[chunk])
+            fill_rows(tuple(self.plan), local.scratch, np.uint64(first + start), *self.key, rows[chunk], labels[chunk])
 
         starts = range(0, count, step)
         if threads == 1:
@@ -98,8 +99,8 @@ class Rows:
             for start in progress(starts, total=len(starts), unit="chunk"):
                 fill(start)
         else:
-            # Threads and not Numba's parallel loops: those must not run in a forked child (omp) or from several threads
-            # at once (workqueue). The kernel holds no lock of the interpreter while it runs.
+            # Numba's parallel loops fail in a forked child (omp) or when several threads call them (workqueue). Threads
+            # have neither limit, and the kernel releases the GIL.
             with ThreadPoolExecutor(threads, initializer=prepare) as pool:
                 for _ in progress(pool.map(fill, starts), total=len(starts), unit="chunk"):
                     pass

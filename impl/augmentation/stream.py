@@ -1,7 +1,7 @@
-"""A dataset that stores nothing, and the endless loader over it.
+"""A dataset that stores no rows, and the endless loader over it.
 
-Row i is a pure function of (seed, i), so rows are computed when a batch asks for them: ten thousand million rows start
-at once and hold memory flat, and a training run resumes from the number of the batch it had reached.
+Row i is a pure function of (seed, i), so rows are computed when a batch needs them. So a dataset of 10,000,000,000 rows
+starts at once in constant memory, and a training run resumes from the number of its last batch.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ __all__ = ["StreamLoader", "StreamedDataset"]
 
 
 class StreamedDataset:
-    """The rows of `optimised` without their storage.
+    """The rows of `optimised`, computed on demand.
 
     Attributes:
-        rows: Computes them.
+        rows: Computes the rows.
 
     Raises:
         TypeError: `text` is not a str, or `seed` not an int.
@@ -56,10 +56,10 @@ class StreamedDataset:
 
     @property
     def tokens(self) -> NDArray[np.uint8]:
-        """All rows, uint8 [N, L], computed at the first asking.
+        """All rows, uint8 [N, L], computed at the first access.
 
         Raises:
-            MemoryError: They do not fit into the memory that is available.
+            MemoryError: The rows do not fit into available memory.
         """
         return self._stored[0]
 
@@ -81,16 +81,16 @@ class StreamedDataset:
 
 
 class StreamLoader:
-    """Batches of a streamed dataset, in its order, epoch after epoch without end.
+    """Batches of a streamed dataset, in order, epoch after epoch without end.
 
     A batch is (float32 [batch_size, L], float32 [batch_size, 1]); the last one of an epoch may be shorter. Batches are
-    views of a chunk of some 16,000 rows; the next chunk is computed while one is read.
+    views of a chunk of some 16,000 rows. The next chunk is computed while one is read.
 
     Args:
-        dataset: Where the rows come from.
+        dataset: The rows.
         batch_size: Rows in a batch.
-        start_batch: How many batches, of this epoch and the ones before, have been read already: a run that stopped
-            after n batches goes on with `start_batch=n`.
+        start_batch: Batches to skip, counted over all epochs: a run that stopped after n batches resumes with
+            `start_batch=n`.
 
     Attributes:
         batches_per_epoch: ceil(len(dataset) / batch_size).

@@ -1,4 +1,4 @@
-"""The ids of characters, and the cleaning that brings any text into them."""
+"""The ids of characters, and the cleaning that reduces any text to these characters."""
 
 from .config import check_text
 
@@ -8,13 +8,13 @@ SPECIAL_TOKENS = ("<PAD>", "<BEG>", "<END>", "<UNK>")
 CHARACTERS = "1234567890:;&'()+-./, ABCDEFGHIJKLMNOPQRSTUVWXYZẞabcdefghijklmnopqrstuvwxyzß"
 
 VOCABULARY: tuple[str, ...] = (*SPECIAL_TOKENS, *CHARACTERS)
-"""Every token; a token's place is its id."""
+"""All tokens; the index of a token is its id."""
 
 PAD, BEG, END, UNK = range(len(SPECIAL_TOKENS))
 
 
 def clean(text: str) -> str:
-    """Drop what the vocabulary lacks, lower-case, strip, and drop commas: where every variant begins.
+    """Drop characters outside the vocabulary, lower-case, strip, and drop commas, as every variant does first.
 
     Raises:
         TypeError: `text` is not a str.

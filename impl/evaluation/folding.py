@@ -1,6 +1,6 @@
-"""Batch normalisation and the scaling of the images, folded into the weights of the convolutions.
+"""Folds batch normalisation and the scaling of the images into the weights of the convolutions.
 
-All in float64, so that the only rounding is the last one, to float32.
+All of it is computed in float64 and rounded once, to float32.
 """
 
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ Doubles = NDArray[np.float64]
 
 
 class Folded(NamedTuple):
-    """The network as two convolutions with a pool and a ReLU each, and a linear layer; all float64.
+    """The network as two convolutions, each followed by a pool and a ReLU, and a linear layer; all float64.
 
     Attributes:
         weights1: [9, 32], for pixels in 0 .. 255.
@@ -41,13 +41,13 @@ def fold(model: nn.Module) -> Folded:
     """Fold the model as it is in evaluation mode.
 
     Raises:
-        TypeError: It is not the network of `model.build`.
-        ValueError: A weight has another shape or dtype, or is not finite.
+        TypeError: `model` is not the network of `model.build`.
+        ValueError: A weight has the wrong shape or dtype, or is not finite.
     """
     layers: Any = check_layers(model)
     weights1, bias1 = _normalised(layers[0], layers[1])
     weights2, bias2 = _normalised(layers[4], layers[5])
-    # No convolution pads, so x / 127.5 - 1 is a factor and a constant for every place alike.
+    # Without padding, x / 127.5 - 1 is the same factor and constant for every place.
     bias1 -= weights1.sum(axis=(1, 2, 3))
     weights1 /= 127.5
     first, second = FILTERS
@@ -63,7 +63,7 @@ def fold(model: nn.Module) -> Folded:
 
 
 def _normalised(convolution: Any, norm: Any) -> tuple[Doubles, Doubles]:
-    """Return the weights and the bias of a convolution followed by a batch normalisation, as one convolution's."""
+    """Return the weights and the bias of one convolution that replaces a convolution and its batch normalisation."""
     scale = _double(norm.weight) / np.sqrt(_double(norm.running_var) + norm.eps)
     weights = _double(convolution.weight) * scale[:, None, None, None]
     return weights, (_double(convolution.bias) - _double(norm.running_mean)) * scale + _double(norm.bias)

@@ -1,4 +1,4 @@
-"""Folded weights in the layouts and precisions that the kernels read."""
+"""Converts folded weights to the layouts and precisions that the kernels read."""
 
 from typing import TypeVar
 
@@ -21,10 +21,10 @@ PATCH = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 
 
 def float_plan(folded: Folded) -> FloatPlan:
-    """Transform the second convolution."""
+    """Return the weights of the float32 kernel, with the second convolution transformed by Winograd's G."""
     first, second = FILTERS
     taps = folded.weights2.reshape(3, 3, first * second)
-    # G g G^T, as two matrix products: einsum takes ten times as long.
+    # G g G^T as two matrix products, because einsum takes ten times as long.
     rows = np.tensordot(PATCH, taps, 1)
     weights2 = np.tensordot(PATCH, rows, (1, 1)).swapaxes(0, 1).reshape(-1, first, second)
     weights3, bias3 = np.zeros((FEATURES, LANES)), np.zeros(LANES)
@@ -41,11 +41,11 @@ def float_plan(folded: Folded) -> FloatPlan:
 
 
 def byte_plan(folded: Folded, plan: FloatPlan) -> BytePlan:
-    """Turn the convolutions into whole numbers; the linear layer is the float32 plan's.
+    """Return the weights of the int8 kernel: quantised convolutions, and the linear layer of the float32 plan.
 
-    Every channel has a scale of its own. What the first layer can put out at most follows from its weights, because
-    pixels are 0 .. 255; that bound is 255 of its output's scale, so nothing is ever cut off and no images are needed
-    to calibrate. The scale of an input channel of the second layer goes into the weights before they are rounded.
+    Every channel has its own scale. Pixels are 0 .. 255, so the weights of the first layer bound its output. The scale
+    of the output maps that bound to 255: no value is ever clipped, and no images are needed to calibrate. The scale of
+    an input channel of the second layer is multiplied into the weights before they are rounded.
     """
     first, second = FILTERS
     step1 = _step(folded.weights1, (0,))
@@ -71,7 +71,7 @@ def byte_plan(folded: Folded, plan: FloatPlan) -> BytePlan:
 
 
 def _step(weights: NDArray[np.float64], axes: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return what 1 of -127 .. 127 stands for in each output channel."""
+    """Return the quantisation step of each output channel: the greatest weight becomes 127 steps."""
     most = np.abs(weights).max(axis=axes)
     return np.where(most > 0, most, 1) / 127
 
@@ -81,7 +81,7 @@ def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _aligned(values: NDArray[np.float64], dtype: type[Number]) -> NDArray[Number]:
-    """Return the values as an array that begins where a line of the cache does, so that no vector lies in two lines."""
+    """Return a copy that is aligned to a cache line, so that no vector crosses two lines."""
     size = values.size * np.dtype(dtype).itemsize
     memory = np.empty(size + LINE, np.uint8)
     start = -memory.ctypes.data % LINE

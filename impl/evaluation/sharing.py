@@ -1,4 +1,4 @@
-"""One range of images, shared out to threads."""
+"""Divides a range of images among threads."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,13 +8,13 @@ import torch
 __all__ = ["share"]
 
 CHUNK = 200
-"""Images a thread takes at a time: 1 to 2 ms of work, so that a thread that is held up delays the end by no more."""
+"""Images that a thread takes at a time: 1 to 2 ms of work, the longest delay by a preempted thread."""
 
 
 def share(work: Callable[[slice], None], count: int) -> None:
-    """Call `work` with slices that together are 0 .. count, on as many threads as torch is set to use.
+    """Call `work` with slices that together cover 0 .. count, on as many threads as torch is set to use.
 
-    It pays only where `work` lets go of the interpreter's lock.
+    Threads help only if `work` releases the GIL.
     """
     parts = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
     threads = min(torch.get_num_threads(), len(parts))

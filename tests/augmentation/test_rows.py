@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from impl.augmentation import VARIANTS, Config, rows
-from impl.augmentation.kernel import philox4x32
+from impl.augmentation.philox import philox4x32
 from impl.augmentation.rows import CHUNK, Rows
 
 TEXT = "01:ccInterview-02:ccInterview-03:ccInterview-04:ccInterview"

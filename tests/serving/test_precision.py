@@ -13,10 +13,10 @@ import torch
 import torchvision
 
 from impl.serving import ServingConfig
-from impl.serving.model import kernel as kernels
-from impl.serving.model import precision
+from impl.serving.model import kernel, precision
 from impl.serving.model.cores import Engine, Team
 from impl.serving.model.int8 import Int8Vit, quantised
+from impl.serving.model.rows import quantise, softmax
 from impl.serving.model.vit import FloatVit, plan_of, split_vit
 from tests.serving.conftest import TINY
 
@@ -98,14 +98,14 @@ def test_a_team_finds_what_one_does(size, model):
 @pytest.mark.parametrize("who", [0, 1])
 def test_a_team_does_not_wait_for_a_member_that_failed(who, model, monkeypatch):
     """The others would wait for ever in the first product."""
-    forward = kernels.forward
+    forward = kernel.forward
 
     def fail(member, *more):
         if member == who:
             raise MemoryError("none left")
         forward(member, *more)
 
-    monkeypatch.setattr(kernels, "forward", fail)
+    monkeypatch.setattr(kernel, "forward", fail)
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     with ThreadPoolExecutor(1) as helpers:
         run = runner(model, "int8", team=Team(2, helpers))
@@ -167,7 +167,7 @@ def decoded(codes, step, zero):
 )
 def test_bytes(row):
     codes = np.empty(row.shape, np.uint8)
-    step, zero = kernels._to_bytes(row, codes)
+    step, zero = quantise(row, codes)
     reach = max(row.max(), 0) - min(row.min(), 0)
     assert np.abs(decoded(codes, step, zero) - row).max() <= 1.01 * reach / 255
     assert ((codes == zero) | (row != 0)).all(), "nothing is not nothing any more"
@@ -178,7 +178,7 @@ def test_softmax(rows):
     count = rows.shape[1] - 5
     expected = torch.softmax(torch.from_numpy(rows[:, :count]).double(), dim=1).numpy()
     found = rows.copy()
-    kernels._soften(found, count)
+    softmax(found, count)
     assert np.abs(found[:, :count] - expected).max() <= 1e-6
     assert (found[:, count:] <= 1e-30).all()
 

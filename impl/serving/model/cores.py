@@ -1,7 +1,7 @@
-"""A batch, shared out to the cores: each runs chunks of images from beginning to end.
+"""Divides a batch among the cores: each runs chunks of images through the whole network.
 
-Why not one chunk after the other with every core in each matrix product: a core that waits at each of 150 products for
-the slower one waits often. A single image has no such choice, and gets all cores in each product.
+With all cores on each matrix product, every core would wait for the slowest one 150 times per chunk. A single image
+cannot be divided, so all cores share each of its products.
 """
 
 import ctypes
@@ -23,15 +23,15 @@ class Team:
     """Cores that work on the same images.
 
     Attributes:
-        size: How many.
+        size: The number of cores.
     """
 
     def __init__(self, size: int = 1, helpers: ThreadPoolExecutor | None = None) -> None:
-        """Be a team of this thread and `size - 1` threads of the helpers."""
+        """Form a team of the calling thread and `size - 1` threads of the helpers."""
         self.size, self._helpers = size, helpers
 
     def __call__(self, work: Callable[[int], None]) -> None:
-        """Call `work(member)` for each member at the same time, this thread being the first."""
+        """Call `work(member)` for all members at once; the calling thread is member 0."""
         others = [self._helpers.submit(work, member) for member in range(1, self.size)] if self._helpers else []
         work(0)
         for other in others:
@@ -41,20 +41,19 @@ class Team:
 def use_cores(count: int) -> None:
     """Set how many threads torch uses from this thread.
 
-    That is a thread's own number in the end: but torch's first use in a thread sets it to what any thread said last, so
-    that first use comes first.
+    The number is per thread. But torch's first use in a thread initialises it to the number that any thread set last,
+    so this uses torch before setting it.
     """
     torch.get_num_threads()
     torch.set_num_threads(count)
 
 
 def keep_memory() -> None:
-    """Have glibc keep what is freed, to be used again: by default it hands back whatever is large.
+    """Configure glibc to reuse freed memory; by default it returns large blocks to the operating system.
 
-    And have the threads to come share one arena: those of threads hand back whole heaps, whatever they are told.
-    Without it a forward pass of 64 images touched 30,000 to 200,000 pages anew, which took 2 to 14 % of its time,
-    another share in each process, and with it none (AMD EPYC (Zen 5), 2 cores, 2026-11-23). Other allocators are left
-    alone.
+    New threads also share one arena, because an arena of its own returns whole heaps regardless of the thresholds.
+    Without this, a forward pass of 64 images had 30,000 to 200,000 page faults, which took 2 to 14 % of its time,
+    depending on the process; with it, none (AMD EPYC (Zen 5), 2 cores, 2026-11-23). Other allocators are not changed.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
@@ -64,15 +63,15 @@ def keep_memory() -> None:
 
 
 class Engine:
-    """Logits of a batch; for one thread, which is the first to call it."""
+    """Computes the logits of a batch. One thread may use it, the first that calls it."""
 
     def __init__(self, logits: Logits, chunk: int) -> None:
         """Start the helpers.
 
         Args:
-            logits: float32 [N, classes] of images [N, ...], by a team; lets go of the interpreter's lock for nearly all
+            logits: Returns float32 [N, classes] for images [N, ...] and a team; it releases the GIL for nearly all of
                 its time.
-            chunk: The most images for one call of it.
+            chunk: The most images per call of `logits`.
         """
         keep_memory()
         self._logits, self._chunk = logits, chunk
@@ -87,7 +86,7 @@ class Engine:
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits of one batch."""
         before = torch.get_num_threads()
-        # Torch's threads, where it has some to share work out, look for more on another core for 9 ms after it.
+        # With more than one thread, torch's threads would poll for work for 9 ms afterwards, on the cores used here.
         use_cores(1)
         try:
             with torch.inference_mode():
@@ -96,24 +95,24 @@ class Engine:
             use_cores(before)
 
     def _shared_out(self, images: torch.Tensor) -> torch.Tensor:
-        """Give each core as many images as any other, and all cores each of those that are left."""
+        """Give each core the same number of images, and then all cores together each of the images that remain."""
         each = len(images) // self._cores
         rounds = -(-each // self._chunk)
         shared, left = images[: each * self._cores], images[each * self._cores :]
         parts = torch.tensor_split(shared, rounds * self._cores) if rounds else ()
         queue = list(enumerate(parts))[::-1]
-        found: list[torch.Tensor | None] = [None] * len(parts)
+        results: list[torch.Tensor | None] = [None] * len(parts)
 
         def work(_member: int) -> None:
-            with torch.inference_mode():  # it is a thread's own
+            with torch.inference_mode():  # the mode is per thread
                 while queue:
                     try:
                         place, part = queue.pop()
                     except IndexError:
                         return
-                    found[place] = self._logits(part, self._one)
+                    results[place] = self._logits(part, self._one)
 
         if parts:
             self._all(work)
         last = [self._logits(image, self._all) for image in torch.split(left, 1)] if len(left) else []
-        return torch.cat([part for part in [*found, *last] if part is not None])
+        return torch.cat([part for part in [*results, *last] if part is not None])
