@@ -83,18 +83,18 @@ def runs(tmp_path):
 
 
 def assert_whole_entries(report, _result):
-    assert report.entries >= report.limit, report
-    assert not report.malformed, report
+    assert report.entries >= report.limit, str(report)
+    assert not report.malformed, str(report)
 
 
 def assert_complete_log(report, result):
-    assert report.complete, report
+    assert report.complete, str(report)
     assert result.count == report.limit
 
 
 def assert_ordered_log(report, result):
     assert_complete_log(report, result)
-    assert report.ok, report
+    assert report.ok, str(report)
 
 
 CHECKS = {

@@ -51,7 +51,7 @@ def test_a_missing_file(copied, monkeypatch):
     assert describe_data() == "MNIST"
     load_data()
     (raw_folder(copied) / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(FileNotFoundError, match="t10k-labels-idx1-ubyte is not there: MNIST's files"):
+    with pytest.raises(FileNotFoundError, match="t10k-labels-idx1-ubyte does not exist: MNIST's files"):
         load_data()
 
 
