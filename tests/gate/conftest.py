@@ -9,10 +9,6 @@ from benchmarks.gate.measure.workloads import slowed
 from benchmarks.gate.plugin.session import CANARY, CONTROL
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "serial: measures time in a way that two busy cores break; run without xdist")
-
-
 class QuickSelfChecks:
     """A plugin that shortens control and canary, for tests of other things: least pairs, and 50 % for 5."""
 
