@@ -6,7 +6,17 @@ import pytest
 
 from benchmarks.gate.measure.duel import run_duel
 from benchmarks.gate.measure.workloads import slowed
+
+# Loaded here, selfcheck is one module for all runs within a process: pytester forgets what a run has imported.
+from benchmarks.gate.plugin import selfcheck  # noqa: F401
 from benchmarks.gate.plugin.session import CANARY, CONTROL
+
+
+@pytest.fixture(autouse=True)
+def no_xdist_worker(monkeypatch):
+    """Let the runs within a test measure: pytest-benchmark does not in a worker of pytest-xdist, which they are not."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        monkeypatch.delenv(name, raising=False)
 
 
 class QuickSelfChecks:

@@ -134,12 +134,12 @@ def quick(monkeypatch):
 
 def run(tmp_path, *options, **keywords):
     files = "--output", str(tmp_path / "new" / "c.md"), "--json", str(tmp_path / "c.json")
-    counts = "--aa=6", "--trials=2", "--noise=1", "--other-tools=0", "--budget=1", "--seed=1"
+    counts = "--aa=2", "--trials=2", "--noise=1", "--other-tools=0", "--budget=0", "--seed=1"
     return main([*counts, *files, *options], **{"workloads": TINY, "goals": ANY, **keywords})
 
 
 def test_a_tiny_run_measures_every_row(tmp_path, started, quick, capsys):
-    status = run(tmp_path, "--other-tools=2")
+    status = run(tmp_path, "--aa=6", "--other-tools=2")
     saved = json.loads((tmp_path / "c.json").read_text())
     text = (tmp_path / "new" / "c.md").read_text()
     assert status == (0 if all(target["met"] for target in saved["targets"]) else 1)
@@ -326,7 +326,7 @@ def toy(pytester, request):
     def run(*options):
         pytester.makepyfile(test_toy=CASE)
         findings = Findings()
-        plugin = Calibrating(findings, {}, SimpleNamespace(budget=1.0, case_seconds=3.0), seed=1)
+        plugin = Calibrating(findings, {}, SimpleNamespace(budget=0.0, case_seconds=3.0), seed=1)
         return findings, pytester.runpytest_inprocess("-p", "no:cacheprovider", *options, plugins=[plugin])
 
     return run
@@ -353,7 +353,7 @@ def test_cases_are_only_calibrated_where_nothing_changed(tmp_path):
     def git(*command):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True, capture_output=True)
 
-    with pytest.raises(CasesError, match="not as at HEAD"):
+    with pytest.raises(CasesError, match="not the same as at HEAD"):
         unchanged(tmp_path)  # in no repository
     git("init", "--quiet")
     (tmp_path / "impl").mkdir()
