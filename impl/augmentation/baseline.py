@@ -1,11 +1,11 @@
-"""The description, plainly, one row at a time.
+"""A direct implementation of the task's description, one row at a time.
 
-Two facts of the task are kept here as they are:
+It keeps two quirks of the description:
 
-- The budget is inclusive: `used <= max_modifications` is asked before a change, so a row has up to
-  max_modifications + 1 of them.
+- The budget is inclusive. The test before a change is `used <= max_modifications`, so a row has up to
+  max_modifications + 1 changes.
 - A text that has become empty raises IndexError at its next edit, because `random.choice` has no position to choose
-  from. It takes a text of a few characters and a budget as large.
+  from. This happens only if the text is a few characters long and the budget is at least as large.
 
 Every other variant is checked against this one. It takes about 25 µs per row of the default text (AMD EPYC Turin
 (Zen 5), 2 cores, Python 3.11, 2026-11-23), nearly all of it in `misspell`.
@@ -29,7 +29,7 @@ LETTERS = string.ascii_letters
 
 
 def build(text: str, config: Config, seed: int = 7) -> Dataset:
-    """Make `config.dataset_size` misspelled copies of `text`, their labels, and their rows of ids.
+    """Make `config.dataset_size` misspelled copies of `text`, with their labels and rows of token ids.
 
     Seeds and uses the global generators of `random` and `numpy.random`.
 
@@ -40,7 +40,7 @@ def build(text: str, config: Config, seed: int = 7) -> Dataset:
     """
     text = clean(text)
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - the description draws from NumPy's global legacy generator
+    np.random.seed(seed)  # noqa: NPY002 - the description uses NumPy's global legacy generator
     size = config.dataset_size
     texts = [misspell(text, config.max_modifications) for _ in progress(range(size), size)]
     labels = [random.randint(0, 1) for _ in range(size)]
@@ -88,12 +88,12 @@ def remove(text: str, position: int) -> str:
 
 
 def substitute(text: str, position: int) -> str:
-    """Return `text` with a random letter at `position`; by chance it may be the letter that was there."""
+    """Return `text` with a random letter at `position`, which may equal the old one."""
     return text[:position] + random.choice(LETTERS) + text[position + 1 :]
 
 
 def shuffle_words(text: str, used: int, _max_modifications: int) -> tuple[str, int]:
-    """Put the words in a random order. This uses up one change even when the order stays as it was."""
+    """Shuffle the words. This uses one change of the budget even if the order does not change."""
     words = text.split(" ")
-    np.random.shuffle(words)  # noqa: NPY002 - the description draws from NumPy's global legacy generator
+    np.random.shuffle(words)  # noqa: NPY002 - the description uses NumPy's global legacy generator
     return " ".join(words), used + 1

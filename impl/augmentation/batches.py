@@ -1,4 +1,4 @@
-"""What a worker of either pool does: one batch of rows."""
+"""The work that both pool variants share: splitting the rows into batches, making a batch, collecting the results."""
 
 import random
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from .tokenizer import Tokenizer
 __all__ = ["BATCH_ROWS", "Arrays", "collect", "jobs", "make_batch"]
 
 BATCH_ROWS = 10_000
-"""Rows in a batch: about 0.4 s of work, so that sending a batch costs nothing beside making it."""
+"""Rows in a batch: about 0.4 s of work, so that sending a batch takes negligible time beside making it."""
 
 Job: TypeAlias = tuple[str, Config, int, int, int]
 Arrays: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def jobs(text: str, config: Config, seed: int) -> Iterator[Job]:
-    """Yield the arguments of `make_batch` for each batch in turn."""
+    """Yield the argument of `make_batch` for each batch, in order."""
     for number, start in enumerate(range(0, config.dataset_size, BATCH_ROWS)):
         yield text, config, seed, number, min(BATCH_ROWS, config.dataset_size - start)
 
@@ -31,8 +31,8 @@ def jobs(text: str, config: Config, seed: int) -> Iterator[Job]:
 def make_batch(job: Job) -> Arrays:
     """Return the tokens, uint8 [rows, L], and the labels, uint8 [rows], of one batch.
 
-    The generators are seeded from (seed, number of the batch), so the result depends neither on how many workers
-    there are nor on which of them gets the batch.
+    The generators are seeded from (seed, batch number), so the result depends neither on the number of workers nor on
+    which of them makes the batch.
     """
     text, config, seed, number, rows = job
     words = np.random.SeedSequence([seed, number]).generate_state(2)
@@ -44,15 +44,15 @@ def make_batch(job: Job) -> Arrays:
 
 
 def misspell_or_empty(text: str, max_modifications: int) -> str:
-    """Misspell, with a text that has become empty taken as finished."""
+    """Return one misspelled copy of `text`; a copy that becomes empty is finished, not an error."""
     try:
         return misspell(text, max_modifications)
-    except IndexError:  # random.choice found no position: the text is empty, and no edit can change that
+    except IndexError:  # random.choice has no position: the copy is empty, and no edit can change that
         return ""
 
 
 def collect(results: Iterator[Arrays], config: Config) -> Dataset:
-    """Put the batches, which must come in order, into one dataset."""
+    """Copy the batches, which must arrive in order, into one dataset."""
     tokens = np.empty((config.dataset_size, config.max_letter_count), dtype=np.uint8)
     labels = np.empty(config.dataset_size, dtype=np.uint8)
     start = 0

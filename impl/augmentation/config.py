@@ -1,4 +1,4 @@
-"""The settings of the task, checked where they enter."""
+"""The settings of the task, validated when a config is created."""
 
 import difflib
 import tomllib
@@ -12,13 +12,13 @@ import yaml
 __all__ = ["MAX_TEXT_LENGTH", "Config", "check_text"]
 
 MAX_TEXT_LENGTH = 65_536
-"""Characters. Each row edits a copy of the text, so a text of 100 MB has to fail at once and not after hours."""
+"""Characters. Each row edits a copy of the text, so a text of 100 MB would take hours; it is rejected at once."""
 
 LEAST = {"dataset_size": 0, "max_modifications": 0, "max_letter_count": 2, "batch_size": 1, "workers": 0}
 
 
 def check_text(text: object) -> None:
-    """Refuse what is no text and what is too long.
+    """Reject a text that is not a str or is too long.
 
     Raises:
         TypeError: `text` is not a str.
@@ -32,18 +32,18 @@ def check_text(text: object) -> None:
 
 @dataclass(frozen=True)
 class Config:
-    """How many rows, how misspelled, how wide, and how they are served.
+    """The size of the dataset, its misspellings, and how its rows are served.
 
     Attributes:
         dataset_size: Rows, at least 0.
-        max_modifications: The budget of one row, at least 0. It is inclusive: up to one change more is made.
-        max_letter_count: Ids in a row including `<BEG>` and `<END>`, at least 2; longer rows are cut.
-        batch_size: Rows in a batch, at least 1.
-        workers: Processes that serve batches, at least 0; 0 serves them from the calling process.
+        max_modifications: The budget of changes per row, at least 0. It is inclusive: a row can have one more change.
+        max_letter_count: Ids per row including `<BEG>` and `<END>`, at least 2; longer rows are truncated.
+        batch_size: Rows per batch, at least 1.
+        workers: Worker processes that serve batches, at least 0; with 0 the calling process serves them.
 
     Raises:
-        TypeError: A value is not an int (a bool is none).
-        ValueError: A value is below its least.
+        TypeError: A value is not an int (a bool is not accepted).
+        ValueError: A value is below its minimum.
     """
 
     dataset_size: int = 1_200_000
@@ -63,7 +63,7 @@ class Config:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Make a config from keys and values; what is left out keeps its default.
+        """Create a config from keys and values; a missing key keeps its default.
 
         Raises:
             TypeError: A value, or `mapping` itself, has the wrong type.
@@ -86,14 +86,14 @@ class Config:
         Raises:
             OSError: The file cannot be read.
             TypeError: A value has the wrong type.
-            ValueError: The suffix is unknown, the file is damaged, a key is unknown or a value is out of range.
+            ValueError: The suffix is unknown, the file does not parse, a key is unknown or a value is out of range.
         """
         path = Path(path)
         if path.suffix not in {".yaml", ".yml", ".toml"}:
             raise ValueError(f"{path}: a config file ends in .yaml, .yml or .toml")
         try:
             content = path.read_text(encoding="utf-8")
-            # An empty YAML file is None; like an empty TOML file, it asks for the defaults.
+            # yaml.safe_load returns None for an empty file. Like an empty TOML file, it means the defaults.
             mapping = tomllib.loads(content) if path.suffix == ".toml" else (yaml.safe_load(content) or {})
         except (UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
             raise ValueError(f"{path}: not a valid {path.suffix[1:].upper()} file: {error}") from error

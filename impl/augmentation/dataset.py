@@ -15,7 +15,7 @@ class Dataset:
     """A map-style dataset over two arrays.
 
     Attributes:
-        tokens: uint8 [N, L], a row of ids per copy.
+        tokens: uint8 [N, L], one row of token ids per copy of the text.
         labels: uint8 [N], 0 or 1.
     """
 
@@ -32,7 +32,7 @@ class Dataset:
         Raises:
             IndexError: `index` is out of range.
         """
-        import torch  # noqa: PLC0415 - pool workers import this module and never need torch, which takes seconds
+        import torch  # noqa: PLC0415 - takes seconds, and the pool workers import this module without needing torch
 
         row, label = self.tokens[index], self.labels[index]
         return torch.from_numpy(row.astype(np.float32)), torch.tensor([label], dtype=torch.float32)

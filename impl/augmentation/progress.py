@@ -1,4 +1,4 @@
-"""A progress bar for people, silence for logs."""
+"""A progress bar on terminals, and no output in logs."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -10,9 +10,9 @@ __all__ = ["progress"]
 T = TypeVar("T")
 
 DELAY = 2.0
-"""Seconds until a bar shows: what is done sooner needs none."""
+"""Seconds until the bar appears; shorter work shows none."""
 
 
 def progress(iterable: Iterable[T], total: int, unit: str = "row") -> Iterable[T]:
-    """Pass `iterable` through; after `DELAY`, and on a terminal only, show how much of `total` is done."""
+    """Yield from `iterable`; after `DELAY` seconds, and only on a terminal, show how much of `total` is done."""
     return tqdm(iterable, total=total, unit=unit, delay=DELAY, disable=None, leave=False)

@@ -1,4 +1,4 @@
-"""The ids of characters, and the cleaning that reduces any text to these characters."""
+"""The vocabulary of characters and their ids, and the cleaning that every text goes through first."""
 
 from .config import check_text
 
@@ -14,7 +14,7 @@ PAD, BEG, END, UNK = range(len(SPECIAL_TOKENS))
 
 
 def clean(text: str) -> str:
-    """Drop characters outside the vocabulary, lower-case, strip, and drop commas, as every variant does first.
+    """Drop characters outside the vocabulary, lower-case, strip, and drop commas. Every variant starts with this.
 
     Raises:
         TypeError: `text` is not a str.

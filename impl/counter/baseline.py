@@ -1,8 +1,8 @@
-"""The racy original: test, open the log, increment, write, and no lock anywhere.
+"""The racy original: test the count, open the log, increment, write, all without a lock.
 
-Between the test and the increment the log is opened, and there the interpreter changes threads: up to one thread too
-many for each thread passes the test, and the count overshoots. The third line reads the count again, after two writes,
-and by then it may be another thread's.
+The interpreter can switch threads while the log is opened, between the test and the increment. Each thread can then
+pass the test once too often, and the count overshoots. The third line of an entry reads the count again after two
+writes, when another thread may have changed it.
 """
 
 import os
@@ -17,14 +17,14 @@ from .threads import Shared, together
 
 
 class Writable(Protocol):
-    """As much of a text file as an entry needs."""
+    """The part of a text file's interface that writing an entry needs."""
 
     def write(self, text: str, /) -> object:
         """Append the text."""
 
 
 def count_up(shared: Shared, thread: int, open_log: Callable[[], AbstractContextManager[Writable]]) -> int:
-    """Count until the limit is seen; return how many entries this thread wrote."""
+    """Count until the thread sees the limit reached; return the number of entries it wrote."""
     wrote = 0
     while shared.count < shared.limit and not shared.halt.is_set():
         with open_log() as log:
@@ -39,7 +39,7 @@ def count_up(shared: Shared, thread: int, open_log: Callable[[], AbstractContext
 def run(
     log_path: str | os.PathLike[str], threads: int = 15, limit: int = 100_000, start_delay: float = 0.0
 ) -> CounterResult:
-    """Count to the limit, or a little beyond it."""
+    """Count to the limit, or beyond it by up to one per thread."""
     path = prepare(log_path, threads, limit, start_delay)
     shared = Shared(limit)
     open_log = partial(path.open, "a", encoding="ascii", newline="\n")

@@ -1,4 +1,4 @@
-"""Reading a log back: everything that is wrong with it, counted, and the first of each kind quoted."""
+"""Reads a log back, counts the faults of each kind, and quotes the first one."""
 
 import os
 import re
@@ -17,20 +17,20 @@ ENTRY = re.compile(
 
 @dataclass(frozen=True)
 class LogReport:
-    """What `check_log` found.
+    """The result of `check_log`.
 
     Attributes:
-        limit: the count the log should go to.
-        entries: well-formed entries, including those that are wrong otherwise.
-        duplicates: entries whose count an earlier entry already had.
-        gaps: counts from 1 to the limit that no entry has.
-        beyond: entries whose count is above the limit.
-        inconsistent: entries whose first and third line differ in count or thread.
-        out_of_order: entries whose count is below that of the entry before.
-        backwards: entries with an earlier timestamp than the entry before (no fault: a wall clock may be set back).
-        malformed: pieces of text that are no entry, each counted once however long.
-        last: the last entry's count; 0 if there is none.
-        examples: the first of each kind of fault, in words.
+        limit: The count that the log should reach.
+        entries: Well-formed entries, including those with other faults.
+        duplicates: Entries whose count already occurred in an earlier entry.
+        gaps: Counts from 1 to the limit that occur in no entry.
+        beyond: Entries whose count is above the limit.
+        inconsistent: Entries whose first and third line differ in count or thread.
+        out_of_order: Entries whose count is below that of the entry before.
+        backwards: Entries with an earlier timestamp than the entry before. Not a fault: a wall clock can be set back.
+        malformed: Stretches of text that are not entries. Each counts once, whatever its length.
+        last: The last entry's count; 0 if there are no entries.
+        examples: The first fault of each kind in words, except for `beyond`.
     """
 
     limit: int
@@ -47,12 +47,12 @@ class LogReport:
 
     @property
     def complete(self) -> bool:
-        """Every count from 1 to the limit exactly once and consistent, nothing else; in any order."""
+        """Whether the log holds each count from 1 to the limit in exactly one consistent entry, and nothing else."""
         return not (self.duplicates or self.gaps or self.beyond or self.inconsistent or self.malformed)
 
     @property
     def ok(self) -> bool:
-        """Complete, and in order."""
+        """Whether the log is complete and in order."""
         return self.complete and not self.out_of_order
 
     def __str__(self) -> str:
@@ -64,58 +64,60 @@ class LogReport:
             "out of order": self.out_of_order,
             "malformed": self.malformed,
         }
-        found = ", ".join(f"{many:,} {kind}" for kind, many in faults.items() if many) or "no fault"
-        told = "".join(f"; {example}" for example in self.examples)
-        return f"{self.entries:,} entries of {self.limit:,}, the last one {self.last:,}: {found}{told}"
+        summary = ", ".join(f"{number:,} {kind}" for kind, number in faults.items() if number) or "no fault"
+        examples = "".join(f"; {example}" for example in self.examples)
+        return f"{self.entries:,} entries of {self.limit:,}, the last one {self.last:,}: {summary}{examples}"
 
 
 def check_log(log_path: str | os.PathLike[str], limit: int) -> LogReport:
-    """Read a log and report on it; no byte is passed over.
+    """Check every byte of a log and return a report.
 
     Raises:
-        OSError: the log cannot be read.
+        OSError: The log cannot be read.
     """
     pieces = ENTRY.split(Path(log_path).read_bytes())
-    between = [(at, text) for at, text in enumerate(pieces[::6]) if text]
+    malformed = [(before, text) for before, text in enumerate(pieces[::6]) if text]
     count, thread, count_again, thread_again = (
         np.array(pieces[group::6], dtype="S18").astype(np.int64) for group in (1, 2, 4, 5)
     )
     stamp = np.array(pieces[3::6], dtype="S32").astype(np.float64)
 
-    seen, many = np.unique(count, return_counts=True)
-    inside = seen[seen <= limit]
-    missing = limit - len(inside)
-    differs = np.flatnonzero((count != count_again) | (thread != thread_again))
-    falls = np.flatnonzero(np.diff(count) < 0) + 1
+    distinct, occurrences = np.unique(count, return_counts=True)
+    repeated = occurrences > 1
+    within_limit = distinct[distinct <= limit]
+    missing = limit - len(within_limit)
+    inconsistent = np.flatnonzero((count != count_again) | (thread != thread_again))
+    out_of_order = np.flatnonzero(np.diff(count) < 0) + 1
 
     examples = []
-    if (many > 1).any():
-        examples.append(f"count {seen[many > 1][0]} stands {many[many > 1][0]} times")
+    if repeated.any():
+        examples.append(f"count {distinct[repeated][0]} occurs {occurrences[repeated][0]} times")
     if missing:
-        holes = np.flatnonzero(inside != np.arange(1, len(inside) + 1))
-        examples.append(f"count {holes[0] + 1 if len(holes) else len(inside) + 1} is missing")
-    if len(differs):
-        at = differs[0]
+        displaced = np.flatnonzero(within_limit != np.arange(1, len(within_limit) + 1))
+        examples.append(f"count {displaced[0] + 1 if len(displaced) else len(within_limit) + 1} is missing")
+    if len(inconsistent):
+        first = inconsistent[0]
         examples.append(
-            f"entry {at + 1} begins with {count[at]} from thread {thread[at]}"
-            f" and ends with {count_again[at]} from thread {thread_again[at]}"
+            f"entry {first + 1} begins with {count[first]} from thread {thread[first]}"
+            f" and ends with {count_again[first]} from thread {thread_again[first]}"
         )
-    if len(falls):
-        examples.append(f"count {count[falls[0]]} follows {count[falls[0] - 1]}")
-    if between:
-        at, text = between[0]
-        examples.append(f"after {at} entries stands {text[:80]!r}")
+    if len(out_of_order):
+        first = out_of_order[0]
+        examples.append(f"count {count[first]} follows {count[first - 1]}")
+    if malformed:
+        before, text = malformed[0]
+        examples.append(f"malformed text after {before} entries: {text[:80]!r}")
 
     return LogReport(
         limit=limit,
         entries=len(count),
-        duplicates=len(count) - len(seen),
+        duplicates=len(count) - len(distinct),
         gaps=missing,
         beyond=int((count > limit).sum()),
-        inconsistent=len(differs),
-        out_of_order=len(falls),
+        inconsistent=len(inconsistent),
+        out_of_order=len(out_of_order),
         backwards=int((np.diff(stamp) < 0).sum()),
-        malformed=len(between),
+        malformed=len(malformed),
         last=int(count[-1]) if len(count) else 0,
         examples=tuple(examples),
     )

@@ -1,9 +1,11 @@
-"""The count is tested and increased under one lock, and remembered; the log is written outside the lock.
+"""Tests and increments the count under one lock, keeps a copy of it, and writes the log outside the lock.
 
-This is the least that makes the original right: exactly the limit, each count once, each entry consistent. It is not
-faster. An entry still costs an open, a write and a close, and the lock is next to nothing beside them: 0.74 to 1.0
-times the baseline's speed (AMD EPYC Turin (Zen 5), 2 cores, CPython 3.11, 2026-11-23). What it costs: the order of the
-entries, because between count and write another thread may overtake; about one entry in nine follows a later one.
+This is the smallest change that makes the original correct: exactly the limit, each count once, each entry consistent.
+It is not faster. An entry still costs an open, a write and a close, and the lock is cheap beside them: 0.74 to 1.0
+times the baseline's speed (AMD EPYC Turin (Zen 5), 2 cores, CPython 3.11, 2026-11-23).
+
+It costs the order of the entries: another thread can write its entry between a thread's increment and its write. About
+one entry in nine follows a later one.
 """
 
 import os
@@ -17,7 +19,7 @@ from .threads import Shared, together
 
 
 def count_up(shared: Shared, thread: int, open_log: Callable[[], AbstractContextManager[Writable]]) -> int:
-    """Count until the limit is reached; return how many entries this thread wrote."""
+    """Count until the limit is reached; return the number of entries this thread wrote."""
     wrote = 0
     while not shared.halt.is_set():
         with shared.lock:

@@ -1,4 +1,4 @@
-"""What every variant shares about the log: its entries, how it is begun, and how it is mended after a failure."""
+"""What all variants share about the log: the text of an entry, creating the log, and repairing it after a failure."""
 
 import io
 import math
@@ -10,12 +10,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class CounterResult:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        count: the count when the last thread had ended.
-        per_thread: entries written by each thread, thread 1 first.
-        seconds: from the first thread's start to the last one's end, without the start delay.
+        count: The count after the last thread has ended.
+        per_thread: The number of entries that each thread wrote, thread 1 first.
+        seconds: The time from the start of the first thread to the end of the last, without the start delay.
     """
 
     count: int
@@ -24,7 +24,7 @@ class CounterResult:
 
 
 def entry(count: int, thread: int) -> str:
-    """One increment as the log tells it, at this moment of the wall clock (seconds, to the microsecond)."""
+    """Return the log entry of one increment, with the present wall-clock time in seconds to the microsecond."""
     return (
         f"Increased Count to {count} from thread {thread}\n"
         f"Timestamp: {time.time():.6f}\n"
@@ -33,12 +33,12 @@ def entry(count: int, thread: int) -> str:
 
 
 def prepare(log_path: str | os.PathLike[str], threads: int, limit: int, start_delay: float) -> Path:
-    """Check every argument, make the log's folder, and empty the log: what can be wrong is said before a thread starts.
+    """Check every argument, create the log's folder, and empty the log, so that errors are raised before threads start.
 
     Raises:
-        TypeError: an argument of the wrong type (bool is no number here).
-        ValueError: threads < 1, limit < 0, or a start delay that is negative or not finite.
-        OSError: the log cannot be written; the subclass is the system's (IsADirectoryError, PermissionError, ...).
+        TypeError: An argument has the wrong type (a bool is not accepted as a number).
+        ValueError: threads < 1, limit < 0, or the start delay is negative or not finite.
+        OSError: The log cannot be written. The subclass is the system's (IsADirectoryError, PermissionError, ...).
     """
     for name, value, least in (("threads", threads, 1), ("limit", limit, 0)):
         if isinstance(value, bool) or not isinstance(value, int):
@@ -61,8 +61,8 @@ def prepare(log_path: str | os.PathLike[str], threads: int, limit: int, start_de
 
 
 def cut_to_whole_entries(log: io.FileIO) -> None:
-    """Cut a log that ends within an entry back to the end of the entry before."""
-    start = max(0, log.seek(0, os.SEEK_END) - 4096)  # an entry is far shorter than that
+    """Truncate a log that ends within an entry to the end of its last whole entry."""
+    start = max(0, log.seek(0, os.SEEK_END) - 4096)  # an entry is far shorter than this
     log.seek(start)
     end = log.readall().rfind(b"\n\n")
     log.truncate(start + end + 2 if end >= 0 else 0)

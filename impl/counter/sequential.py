@@ -1,9 +1,12 @@
-"""The entry is written under the lock too, so entries are in order; and so one open, buffered file can serve all.
+"""Writes the entry under the lock too, so entries are in order and all threads can share one open, buffered file.
 
-Why it is faster than `locked`: one open file and a write of 8 KiB for some 65 entries, not an open, a write and a close
-for each. 2.8 to 4.4 times the baseline's speed (AMD EPYC Turin (Zen 5), 2 cores, CPython 3.11, 2026-11-23). What it
-costs: threads wait for each other's formatting, and entries reach the file some 65 at a time; when the disk is full the
-last may be cut short. What is left is the interpreter: a lock, a clock and a format string for each entry.
+Faster than `locked` because the file stays open and each write is 8 KiB, some 65 entries, instead of an open, a write
+and a close per entry: 2.8 to 4.4 times the baseline's speed (AMD EPYC Turin (Zen 5), 2 cores, CPython 3.11,
+2026-11-23).
+
+It costs concurrency: threads wait while another one formats its entry. Entries reach the file some 65 at a time, and if
+the disk is full the last one may be cut short. What remains is the interpreter: a lock, a clock reading and a format
+string per entry.
 """
 
 import os
@@ -14,7 +17,7 @@ from .threads import Shared, together
 
 
 def count_up(shared: Shared, thread: int, log: Writable) -> int:
-    """Count until the limit is reached; return how many entries this thread wrote."""
+    """Count until the limit is reached; return the number of entries this thread wrote."""
     wrote = 0
     while not shared.halt.is_set():
         with shared.lock:

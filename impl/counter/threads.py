@@ -1,10 +1,13 @@
-"""Starting and ending the threads of a run, so that no error is lost and nobody waits for ever.
+"""Starts the threads of a run and waits for them, without losing an error and without a deadlock.
 
-Neither Thread.start nor Thread.join is used. The first waits until the new thread runs, fifteen times over: with one
-other process on two cores, fifteen threads that have nothing to do take 6 ms with it and 3 without, and counting to
-20,000 takes 25 and 8 (AMD EPYC Turin (Zen 5), CPython 3.11.7, 2026-11-23, medians). The second, when interrupted, takes
-a thread for ended that is still running (CPython 3.11.7). What it costs: the threads have no names, and tracers that
-ask `threading` for new threads, coverage among them, do not see these.
+It uses neither Thread.start nor Thread.join:
+
+- Thread.start waits until the new thread runs, once for each of the fifteen. With one other process on two cores,
+  fifteen threads that have nothing to do take 6 ms with it and 3 ms without; counting to 20,000 takes 25 ms and 8 ms
+  (AMD EPYC Turin (Zen 5), CPython 3.11.7, 2026-11-23, medians).
+- Thread.join, when interrupted, marks a thread as ended that is still running (CPython 3.11.7).
+
+It costs the threads' names, and tracers that hook into `threading`, such as coverage, do not see these threads.
 """
 
 import _thread
@@ -16,13 +19,13 @@ from .log import CounterResult
 
 
 class Shared:
-    """What the threads of a run have in common.
+    """The state that the threads of a run share.
 
     Attributes:
-        limit: the count to stop at.
-        count: the count so far.
-        lock: held by whoever may touch the count (the baseline has no use for it).
-        halt: set as soon as a thread has died or the caller was interrupted; every thread then stops at its next entry.
+        limit: The count to stop at.
+        count: The count so far.
+        lock: Guards the count. The baseline does not use it.
+        halt: Set when a thread has died or the caller was interrupted. Every thread then stops before its next entry.
     """
 
     def __init__(self, limit: int) -> None:
@@ -33,13 +36,14 @@ class Shared:
 
 
 def together(work: Callable[[int], int], shared: Shared, threads: int, start_delay: float) -> CounterResult:
-    """Run `work(thread)` in threads 1 to `threads`, wait until all have ended, and add up what they did.
+    """Run `work(thread)` in threads 1 to `threads`, wait until all have ended, and return the result of the run.
 
-    Each thread sleeps `start_delay` seconds first; they are not counted. `work` returns how many entries it wrote.
+    Each thread first sleeps `start_delay` seconds, which the result's time excludes. `work` returns the number of
+    entries that it wrote.
 
     Raises:
-        BaseException: the first error, whether it came from a thread or from the caller's own waiting (Ctrl-C), and not
-            before every thread has ended.
+        BaseException: The first error, from a thread or from the caller's wait (Ctrl-C). It is raised after every
+            thread has ended.
     """
     errors: list[BaseException] = []
     wrote = [0] * threads
@@ -53,31 +57,31 @@ def together(work: Callable[[int], int], shared: Shared, threads: int, start_del
         try:
             if not shared.halt.wait(start_delay):
                 wrote[thread - 1] = work(thread)
-        except BaseException as error:  # noqa: BLE001  # it is raised again, in the caller's thread
+        except BaseException as error:  # noqa: BLE001  # reraised in the caller's thread
             fail(error)
         finally:
             ended[thread - 1].set()
 
     started = 0
-    begun = time.perf_counter()
+    start = time.perf_counter()
     try:
         for thread in range(1, threads + 1):
             _thread.start_new_thread(body, (thread,))
             started += 1
-    except BaseException as error:  # noqa: BLE001  # raised again below, when those that did start have ended
+    except BaseException as error:  # noqa: BLE001  # reraised below, after the started threads have ended
         fail(error)
     for end in ended[:started]:
         wait(end, fail)
-    seconds = time.perf_counter() - begun - start_delay
+    seconds = time.perf_counter() - start - start_delay
     if errors:
         raise errors[0]
     return CounterResult(shared.count, tuple(wrote), seconds)
 
 
 def wait(end: threading.Event, fail: Callable[[BaseException], None]) -> None:
-    """Wait to the end, through every interruption, and pass those on."""
+    """Wait until `end` is set, however often the wait is interrupted, and pass each interruption to `fail`."""
     while not end.is_set():
         try:
             end.wait()
-        except BaseException as error:  # noqa: BLE001  # Ctrl-C, even a second one: raised when all have ended
+        except BaseException as error:  # noqa: BLE001  # Ctrl-C, even a second one: reraised after every thread has ended
             fail(error)

@@ -1,4 +1,4 @@
-"""What every variant takes and returns, and the checks of its input."""
+"""The types that every variant takes and returns, and the validation of its input."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ class Evaluation:
 
     Attributes:
         predictions: int64 [N], the class of each image.
-        correct: How many predictions equal the label.
+        correct: The number of predictions that equal the label.
         total: N.
         accuracy: correct / total.
     """
@@ -65,7 +65,7 @@ def checked(images: Images, labels: Labels) -> tuple[torch.Tensor, torch.Tensor]
     if classes.ndim != 1:
         raise ValueError(f"labels must have the shape [N], not {list(classes.shape)}")
     if len(pixels) == 0:
-        raise ValueError("there are no images: the accuracy of nothing is not defined")
+        raise ValueError("there are no images: accuracy is undefined for an empty set")
     if len(pixels) != len(classes):
         raise ValueError(f"there are {len(pixels):,} images and {len(classes):,} labels: one label per image is needed")
     least, greatest = (int(value) for value in torch.aminmax(classes))
@@ -97,7 +97,7 @@ def only_cpu(device: str | torch.device) -> None:
         ValueError: `device` is not the CPU.
     """
     if torch.device(device).type != "cpu":
-        raise ValueError(f"this variant is for the CPU; for {device} use a variant that torch runs, such as 'batched'")
+        raise ValueError(f"this variant is for the CPU; on {device} use a variant that torch runs, such as 'batched'")
 
 
 def score(predictions: torch.Tensor, labels: torch.Tensor) -> Evaluation:

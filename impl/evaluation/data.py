@@ -1,6 +1,6 @@
-"""The images: MNIST where its files exist, otherwise the digit set of `digits`; torchvision's loader reads either.
+"""The images: MNIST if its files exist, otherwise the digit set of `digits`; torchvision's loader reads both.
 
-`python -m impl.evaluation.data` downloads MNIST into the cache folder; nothing else here uses the network.
+`python -m impl.evaluation.data` downloads MNIST into the cache folder; nothing else in this module uses the network.
 """
 
 import os
@@ -21,7 +21,7 @@ Data: TypeAlias = tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, t
 
 DIGITS_SEED = 7
 DIGITS_TRAIN, DIGITS_TEST = 20_000, 10_000
-# Change the last number with the code that draws the digits.
+# Increase the last number when the code that draws the digits changes.
 DIGITS = f"digits-{DIGITS_SEED}-1"
 
 FILES = {
@@ -54,17 +54,17 @@ def load_data(root: str | Path | None = None) -> Data:
 def data_root() -> Path:
     """Return the folder with the data: $MNIST_ROOT, a download of MNIST in the cache folder, or the digit set.
 
-    The first call draws the digit set, which takes some seconds.
+    The first call that needs the digit set draws it, which takes some seconds.
     """
     if chosen := os.environ.get(ROOT_VARIABLE):
         return Path(chosen)
     downloaded = cache_folder() / "mnist"
     if all((raw_folder(downloaded) / name).exists() for name in FILES):
         return downloaded
-    made = cache_folder() / DIGITS
-    if not all((raw_folder(made) / name).exists() for name in FILES):
-        write_digits(raw_folder(made), DIGITS_TRAIN, DIGITS_TEST, DIGITS_SEED)
-    return made
+    drawn = cache_folder() / DIGITS
+    if not all((raw_folder(drawn) / name).exists() for name in FILES):
+        write_digits(raw_folder(drawn), DIGITS_TRAIN, DIGITS_TEST, DIGITS_SEED)
+    return drawn
 
 
 def raw_folder(root: Path) -> Path:
@@ -78,8 +78,8 @@ def describe_data(root: Path | None = None) -> str:
 
 
 def _check_idx(path: Path, dimensions: int) -> None:
-    """Reject a file with a wrong header or length. torchvision's own errors do not name the file."""
-    advice = "delete it, so that it is made again, or replace it by a good copy"
+    """Reject a file with a wrong header or length, because torchvision's own errors do not name the file."""
+    advice = "delete it, so that it is created again, or replace it with a good copy"
     try:
         with path.open("rb") as file:
             header = np.frombuffer(file.read(4 + 4 * dimensions), dtype=">u4")
@@ -91,11 +91,13 @@ def _check_idx(path: Path, dimensions: int) -> None:
     except ValueError:
         header = np.empty(0, dtype=">u4")
     if len(header) != 1 + dimensions or header[0] != 0x0800 | dimensions:
-        raise ValueError(f"{path} is damaged: it does not begin as an IDX file of {dimensions} dimension(s); {advice}")
+        raise ValueError(
+            f"{path} is damaged: it does not begin like an IDX file of {dimensions} dimension(s); {advice}"
+        )
     expected = 4 + 4 * dimensions + int(np.prod(header[1:].astype(np.int64)))
     size = path.stat().st_size
     if size != expected:
-        raise ValueError(f"{path} is damaged: it has {size:,} bytes, and its header announces {expected:,}; {advice}")
+        raise ValueError(f"{path} is damaged: it has {size:,} bytes, but its header implies {expected:,}; {advice}")
 
 
 if __name__ == "__main__":

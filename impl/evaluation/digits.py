@@ -1,4 +1,4 @@
-"""A digit set that needs no download: ten digits in several sizes, distorted, shifted, faded and noisy.
+"""A digit set that needs no download: images of ten digits in several sizes, distorted, shifted, faded and noisy.
 
 It is written in MNIST's file format, so that torchvision's MNIST loader reads it.
 """
@@ -16,11 +16,11 @@ from .contract import CLASSES, SIDE
 __all__ = ["draw_digits", "write_digits"]
 
 FONT_SIZES = 18, 20, 22, 24, 26
-CHUNK = 2_000  # images distorted at a time, which bounds the memory for their coordinates
+CHUNK = 2_000  # images distorted at a time; bounds the memory for their coordinates
 
 
 def draw_digits(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Draw `count` digits: images, uint8 [count, 28, 28], and labels, int64 [count]. A seed determines both."""
+    """Draw `count` digits: images, uint8 [count, 28, 28], and labels, int64 [count]. The seed determines both."""
     random = np.random.default_rng(seed)
     templates = _templates()
     labels = random.integers(0, CLASSES, count)
@@ -34,7 +34,7 @@ def draw_digits(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.in
 
 
 def write_digits(folder: Path, train: int, test: int, seed: int) -> None:
-    """Write a training and a test set into `folder` under the names of MNIST's files."""
+    """Write a training and a test set into `folder` under MNIST's file names."""
     for offset, (name, count) in enumerate((("train", train), ("t10k", test))):
         images, labels = draw_digits(count, seed + offset)
         _write_idx(folder / f"{name}-images-idx3-ubyte", images)
@@ -42,7 +42,7 @@ def write_digits(folder: Path, train: int, test: int, seed: int) -> None:
 
 
 def _templates() -> NDArray[np.float32]:
-    """Return each digit in each size, centred in its image: float32 [sizes, 10, 28, 28] in 0 .. 255."""
+    """Return each digit in each size, centred in its image: float32 [sizes, 10, 28, 28], in 0 .. 255."""
     drawn = np.empty((len(FONT_SIZES), CLASSES, SIDE, SIDE), np.float32)
     for row, size in enumerate(FONT_SIZES):
         font = ImageFont.load_default(size=size)
@@ -60,7 +60,7 @@ def _distorted(images: NDArray[np.float32], random: np.random.Generator) -> NDAr
     shear = random.uniform(-0.3, 0.3, count)
     wide, high = random.uniform(0.75, 1.25, (2, count))
     cosine, sine = np.cos(angle), np.sin(angle)
-    # Maps a pixel of the new image, relative to its centre, to the point of the old image that it shows.
+    # Maps each pixel of the new image, relative to the centre, to the point of the old image whose value it takes.
     matrix = np.array([[cosine / wide, (shear - sine) / wide], [sine / high, (cosine + shear * sine) / high]])
     centre = (SIDE - 1) / 2
     y, x = np.mgrid[:SIDE, :SIDE] - centre
@@ -75,7 +75,7 @@ def _distorted(images: NDArray[np.float32], random: np.random.Generator) -> NDAr
 
 
 def _interpolated(images: NDArray[np.float32], y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Read each image at its own points by linear interpolation; outside is black."""
+    """Sample each image at its own points by linear interpolation; points outside are black."""
     image = np.broadcast_to(np.arange(len(images))[:, None, None], y.shape)
     values: NDArray[np.float64] = map_coordinates(
         images, (image, y, x), output=np.float64, order=1, mode="grid-constant"

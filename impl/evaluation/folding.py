@@ -1,6 +1,6 @@
-"""Folds batch normalisation and the scaling of the images into the weights of the convolutions.
+"""Folds batch normalisation and the scaling of the pixels into the weights of the convolutions.
 
-All of it is computed in float64 and rounded once, to float32.
+The folded weights are float64; `plans` rounds them once, to the precision of the kernel.
 """
 
 from typing import Any, NamedTuple
@@ -18,14 +18,14 @@ Doubles = NDArray[np.float64]
 
 
 class Folded(NamedTuple):
-    """The network as two convolutions, each followed by a pool and a ReLU, and a linear layer; all float64.
+    """The weights of two convolutions, each followed by a pool and a ReLU, and of a linear layer; all float64.
 
     Attributes:
         weights1: [9, 32], for pixels in 0 .. 255.
         bias1: [32].
         weights2: [9, 32, 64].
         bias2: [64].
-        weights3: [1600, 10], for features in the order [place, channel].
+        weights3: [1600, 10], for features in the order [position, channel].
         bias3: [10].
     """
 
@@ -38,7 +38,7 @@ class Folded(NamedTuple):
 
 
 def fold(model: nn.Module) -> Folded:
-    """Fold the model as it is in evaluation mode.
+    """Fold the model, with batch normalisation as in evaluation mode.
 
     Raises:
         TypeError: `model` is not the network of `model.build`.
@@ -47,7 +47,7 @@ def fold(model: nn.Module) -> Folded:
     layers: Any = check_layers(model)
     weights1, bias1 = _normalised(layers[0], layers[1])
     weights2, bias2 = _normalised(layers[4], layers[5])
-    # Without padding, x / 127.5 - 1 is the same factor and constant for every place.
+    # Pixels enter as x / 127.5 - 1. The convolution has no padding, so the same scale and shift apply everywhere.
     bias1 -= weights1.sum(axis=(1, 2, 3))
     weights1 /= 127.5
     first, second = FILTERS
@@ -63,7 +63,7 @@ def fold(model: nn.Module) -> Folded:
 
 
 def _normalised(convolution: Any, norm: Any) -> tuple[Doubles, Doubles]:
-    """Return the weights and the bias of one convolution that replaces a convolution and its batch normalisation."""
+    """Return the weights and bias of the one convolution that replaces `convolution` followed by `norm`."""
     scale = _double(norm.weight) / np.sqrt(_double(norm.running_var) + norm.eps)
     weights = _double(convolution.weight) * scale[:, None, None, None]
     return weights, (_double(convolution.bias) - _double(norm.running_mean)) * scale + _double(norm.bias)

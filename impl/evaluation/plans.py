@@ -17,7 +17,7 @@ LINE = 64
 Number = TypeVar("Number", bound=np.generic)
 
 PATCH = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-"""Winograd's G for F(2x2, 3x3)."""
+"""Winograd's filter transform G for F(2x2, 3x3)."""
 
 
 def float_plan(folded: Folded) -> FloatPlan:
@@ -43,9 +43,9 @@ def float_plan(folded: Folded) -> FloatPlan:
 def byte_plan(folded: Folded, plan: FloatPlan) -> BytePlan:
     """Return the weights of the int8 kernel: quantised convolutions, and the linear layer of the float32 plan.
 
-    Every channel has its own scale. Pixels are 0 .. 255, so the weights of the first layer bound its output. The scale
-    of the output maps that bound to 255: no value is ever clipped, and no images are needed to calibrate. The scale of
-    an input channel of the second layer is multiplied into the weights before they are rounded.
+    Every channel has its own scale. Pixels are in 0 .. 255, so the weights of the first layer bound its output. The
+    output scale maps that bound to 255, so no value is clipped and no calibration images are needed. The scale of each
+    input channel of the second layer is multiplied into the weights before they are rounded.
     """
     first, second = FILTERS
     step1 = _step(folded.weights1, (0,))
@@ -71,7 +71,7 @@ def byte_plan(folded: Folded, plan: FloatPlan) -> BytePlan:
 
 
 def _step(weights: NDArray[np.float64], axes: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return the quantisation step of each output channel: the greatest weight becomes 127 steps."""
+    """Return the quantisation step of each output channel: its largest absolute weight maps to 127."""
     most = np.abs(weights).max(axis=axes)
     return np.where(most > 0, most, 1) / 127
 
@@ -81,7 +81,7 @@ def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _aligned(values: NDArray[np.float64], dtype: type[Number]) -> NDArray[Number]:
-    """Return a copy that is aligned to a cache line, so that no vector crosses two lines."""
+    """Return a copy aligned to a cache line, so that no vector load crosses two lines."""
     size = values.size * np.dtype(dtype).itemsize
     memory = np.empty(size + LINE, np.uint8)
     start = -memory.ctypes.data % LINE

@@ -1,4 +1,4 @@
-"""Divides a range of images among threads."""
+"""Divides the images among threads."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +8,11 @@ import torch
 __all__ = ["share"]
 
 CHUNK = 200
-"""Images that a thread takes at a time: 1 to 2 ms of work, the longest delay by a preempted thread."""
+"""Images that a thread takes at a time: 1 to 2 ms of work, which limits the time others wait for a preempted one."""
 
 
 def share(work: Callable[[slice], None], count: int) -> None:
-    """Call `work` with slices that together cover 0 .. count, on as many threads as torch is set to use.
+    """Call `work` with slices that together cover 0 .. count, on up to `torch.get_num_threads()` threads.
 
     Threads help only if `work` releases the GIL.
     """

@@ -1,4 +1,4 @@
-"""The trained model: a short, seeded training run, cached under a hash of its data and code."""
+"""Trains the model in a short, seeded run, and caches its weights under a hash of the data and code."""
 
 import hashlib
 import pickle
@@ -44,12 +44,12 @@ def load_model(root: str | Path | None = None) -> nn.Sequential:
 def train(images: torch.Tensor, labels: torch.Tensor, steps: int = STEPS) -> nn.Sequential:
     """Train a new model: Adam, one learning rate cycle with its peak at 0.01, cross-entropy, batches of 32.
 
-    The state of torch's global random generator is restored.
+    Training leaves the state of torch's global random generator unchanged.
 
     Args:
         images: uint8 [N, 28, 28].
         labels: int64 [N].
-        steps: Number of batches; each epoch is shuffled anew.
+        steps: Number of batches; each epoch is reshuffled.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)

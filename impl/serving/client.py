@@ -1,15 +1,16 @@
-"""The client of the task: posts batches, times each request, and plots the times.
+"""The task's client: posts batches of images, times each request, and plots the times.
 
     python -m impl.serving.client --url http://127.0.0.1:8000 --requests 10 --batch 64 --concurrency 1 --plot times.png
 
-CIFAR-10 comes from torchvision if it is on disk or can be downloaded; otherwise torchvision's FakeData takes its place,
-32 x 32 x 3 and seeded, and the output says so. Servers that list arrays at /ready get the original pictures, uint8
-[N, 32, 32, 3], as .npy; other servers get what the original client sent, a pickled float32 [N, 3, 224, 224].
+CIFAR-10 comes from torchvision if it is on disk or can be downloaded; otherwise the client uses torchvision's
+FakeData, seeded, 32 x 32 x 3, and prints that. A server that lists application/x-npy at /ready gets the unscaled
+images, uint8 [N, 32, 32, 3], as .npy. Other servers get what the original client sent: a pickled float32
+[N, 3, 224, 224].
 
-Every request has images of its own. With --repeat all requests have the same bytes, which measures a server's answer
-cache and nothing else.
+Every request has different images. With --repeat all requests have the same bytes, which measures only a server's
+answer cache.
 
-http.client from the standard library does the transport: urllib3 takes 0.13 ms more per request (0.40 ms instead of
+The transport is the standard library's http.client, because urllib3 takes 0.13 ms more per request (0.40 ms instead of
 0.27 for 3.2 kB; AMD EPYC, 2 cores, CPython 3.11, 2026-11-25), which a client that times requests would measure.
 """
 
@@ -50,7 +51,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer: its status, the JSON of its body, its headers, and the seconds from the request to its last byte."""
+    """A response: its status, JSON body and headers, and the seconds from sending the request to the last byte."""
 
     status: int
     body: dict[str, Any]
@@ -62,7 +63,7 @@ class Connection:
     """One connection to a server, kept open between requests. Not thread-safe."""
 
     def __init__(self, url: str, timeout: float = 300.0) -> None:
-        """Set up; it connects at its first request.
+        """Prepare a connection, which opens at the first request.
 
         Raises:
             ValueError: The URL does not begin with http://.
@@ -85,7 +86,7 @@ class Connection:
         self._http.close()
 
     def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
-        """Send one request, once: after an error it may have reached the server, and it is not sent again."""
+        """Send one request without retrying: after an error the server may already have received it."""
         start = time.perf_counter()
         self._close_if_server_has()
         try:
@@ -103,7 +104,7 @@ class Connection:
         return Answer(response.status, content if isinstance(content, dict) else {}, dict(response.headers), seconds)
 
     def _close_if_server_has(self) -> None:
-        """Close the connection if the server has closed it while it was idle: the next request opens a new one."""
+        """Close the connection if the server closed it while idle; the next request then opens a new one."""
         idle = self._http.sock
         if idle is None:
             return
@@ -115,11 +116,11 @@ class Connection:
             return
         except OSError:
             pass
-        self._http.close()  # the end of the stream, or bytes that answer no request
+        self._http.close()  # end of stream, or bytes that belong to no request
 
 
 def load_images(count: int, root: Path, *, download: bool = True) -> tuple[Pixels, str]:
-    """Return images, uint8 [count, 32, 32, 3], shuffled, and a description of them."""
+    """Return shuffled images, uint8 [count, 32, 32, 3], and a description of them."""
     from torchvision.datasets import CIFAR10, FakeData  # noqa: PLC0415 - takes a second, which --help does not need
 
     order = np.random.default_rng(SEED)
@@ -144,14 +145,14 @@ def load_images(count: int, root: Path, *, download: bool = True) -> tuple[Pixel
 
 
 def as_npy(images: Pixels) -> tuple[bytes, str]:
-    """Return a body and its type: the images unchanged, as a .npy file."""
+    """Return a body and its media type: the images unchanged, as a .npy file."""
     file = io.BytesIO()
     np.save(file, images, allow_pickle=False)
     return file.getvalue(), "application/x-npy"
 
 
 def as_pickle(images: Pixels) -> tuple[bytes, str]:
-    """Return a body and its type: resized to 224, as a pickled float32 tensor in a form, like the original client."""
+    """Return a body and its media type: resized to 224, a pickled float32 tensor in a form, like the original's."""
     import torch  # noqa: PLC0415 - takes a second, which --help does not need
 
     resized = [Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR) for image in images]
@@ -169,7 +170,7 @@ def as_pickle(images: Pixels) -> tuple[bytes, str]:
 def post_all(
     url: str, bodies: Sequence[tuple[bytes, str]], concurrency: int = 1, progress: Callable[[], object] = lambda: None
 ) -> list[Answer]:
-    """Post every body from `concurrency` threads with a connection each; return the answers in order."""
+    """Post every body from `concurrency` threads, each with its own connection; return the answers in order."""
     local = threading.local()
     opened: list[Connection] = []
 
@@ -190,7 +191,7 @@ def post_all(
 
 
 def summary(seconds: Sequence[float]) -> str:
-    """Return the times in one line."""
+    """Return a one-line summary of the times."""
     return (
         f"{len(seconds)} requests: maximum {max(seconds):.3f} s, mean {statistics.mean(seconds):.3f} s, "
         f"minimum {min(seconds):.3f} s"
@@ -198,7 +199,7 @@ def summary(seconds: Sequence[float]) -> str:
 
 
 def draw_times(path: Path, series: dict[str, Sequence[float]]) -> None:
-    """Plot the seconds of each request as PNG or SVG: one panel per series, lines at maximum, mean and minimum."""
+    """Plot the time of each request as PNG or SVG, one panel per series with lines at maximum, mean and minimum."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - takes half a second, which only a plot needs
 
     figure = Figure(figsize=(4.5 * len(series), 4), layout="constrained")
@@ -215,7 +216,7 @@ def draw_times(path: Path, series: dict[str, Sequence[float]]) -> None:
 
 
 def _encoder(url: str) -> Callable[[Pixels], tuple[bytes, str]]:
-    """Return the encoder for what the server accepts."""
+    """Return the encoder for a format that the server accepts."""
     connection = Connection(url, 10)
     try:
         accepts = connection.get("/ready").body.get("accepts", [])
@@ -225,7 +226,7 @@ def _encoder(url: str) -> Callable[[Pixels], tuple[bytes, str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the client; return the exit status."""
+    """Run the client and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m impl.serving.client", description=__doc__.splitlines()[0])
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--requests", type=int, default=10)

@@ -1,7 +1,7 @@
 """The configuration of a server.
 
-The checks are plain Python. pydantic's import would take 0.3 s of a warm start that is to take 1 s after torch's (AMD
-EPYC (Zen 5), CPython 3.11, 2026-11-25), for checks of the few numbers below.
+The checks are plain Python, because importing pydantic would take 0.3 s of a warm start whose budget is 1 s after
+torch's import (AMD EPYC (Zen 5), CPython 3.11, 2026-11-25), only to check the few numbers below.
 """
 
 import ipaddress
@@ -16,23 +16,24 @@ PRECISIONS = ("auto", "int8", "bfloat16", "float32")
 
 @dataclass(frozen=True)
 class ServingConfig:
-    """One server. The three originals use `model`, `checkpoint`, `weights` and `labels` only.
+    """The settings of one server. The three original variants use only `model`, `checkpoint`, `weights` and `labels`.
 
     Attributes:
         model: The name of a classifier in torchvision.models.
-        checkpoint: A state dict: .safetensors, or a file by torch.save, read with weights_only.
-        weights: The name of torchvision's own weights, such as IMAGENET1K_V1. Without either, seeded random weights
-            with ten classes are made once and kept on disk.
+        checkpoint: A state dict: a .safetensors file, or one written by torch.save and loaded with weights_only.
+        weights: The name of torchvision's own weights, such as IMAGENET1K_V1. With neither, seeded random weights
+            for ten classes are created once and cached on disk.
         labels: A text file with one class name per line.
-        precision: "auto" takes the fastest that the processor has and that agrees with float32; any other is forced.
-        cache_mb: The bound of the answer cache, in MiB; 0 turns it off.
-        max_batch: The most images in one forward pass, and so in one request.
-        max_wait_ms: The longest wait to fill a batch; only after a batch with several requests.
-        max_queue: The most images that wait; beyond it requests are answered 429.
+        precision: "auto" picks the fastest precision that the processor supports and whose predictions agree with
+            float32. Any other value is used without this comparison.
+        cache_mb: The maximum size of the answer cache, in MiB; 0 turns it off.
+        max_batch: The most images per forward pass, and therefore per request.
+        max_wait_ms: The longest wait to fill a batch. The server waits only after a batch with several requests.
+        max_queue: The most images that may wait; further requests get status 429.
         max_body_mb: The largest request body, in MiB.
-        max_pixels: The most pixels of one picture.
-        timeout_ms: The deadline of a request after its arrival, in ms; one that misses it is answered 504. Requests can
-            ask for less with `?timeout_ms=`.
+        max_pixels: The most pixels per image.
+        timeout_ms: The deadline of a request, in ms after its arrival; a request that misses it gets status 504. A
+            request can ask for a shorter one with `?timeout_ms=`.
     """
 
     model: str = "vit_l_32"
@@ -55,7 +56,7 @@ class ServingConfig:
             ValueError: An attribute is out of range; the message names it.
         """
         if self.checkpoint and self.weights:
-            raise ValueError("checkpoint and weights exclude each other: give one of them")
+            raise ValueError("checkpoint and weights are mutually exclusive: give one of them")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
         least = {
@@ -72,7 +73,7 @@ class ServingConfig:
         if self.max_queue < self.max_batch:
             raise ValueError(
                 f"max_queue ({self.max_queue} images) must be at least max_batch ({self.max_batch}), "
-                "or the queue could never take the largest request"
+                "or the queue could never hold the largest request"
             )
         for field in fields(self):
             value = getattr(self, field.name)
@@ -81,7 +82,7 @@ class ServingConfig:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach a server that is bound to `host`."""
+    """Return whether a server bound to `host` is reachable from this machine only."""
     if host == "localhost":
         return True
     try:

@@ -45,7 +45,7 @@ def test_an_empty_log(tmp_path):
 @pytest.mark.parametrize(
     ("text", "found", "said"),
     [
-        ("".join([*GOOD[:3], GOOD[2], *GOOD[3:]]), {"duplicates": 1}, "count 3 stands 2 times"),
+        ("".join([*GOOD[:3], GOOD[2], *GOOD[3:]]), {"duplicates": 1}, "count 3 occurs 2 times"),
         ("".join([*GOOD, GOOD[2]]), {"duplicates": 1, "out_of_order": 1}, "count 3 follows 5"),
         ("".join([*GOOD[:2], *GOOD[3:]]), {"gaps": 1}, "count 3 is missing"),
         ("".join(GOOD[1:]), {"gaps": 1}, "count 1 is missing"),
@@ -58,10 +58,10 @@ def test_an_empty_log(tmp_path):
             "begins with 5 from thread 1 and ends with 6",
         ),
         ("".join([*GOOD[:4], an_entry(5, thread_again=2)]), {"inconsistent": 1}, "ends with 5 from thread 2"),
-        ("".join(GOOD)[:-1], {"gaps": 1, "malformed": 1}, "after 4 entries stands b'Increased Count to 5"),
+        ("".join(GOOD)[:-1], {"gaps": 1, "malformed": 1}, "malformed text after 4 entries: b'Increased Count to 5"),
         ("".join(GOOD)[:-40], {"gaps": 1, "malformed": 1}, "after 4 entries"),
         ("".join(GOOD)[1:], {"gaps": 1, "malformed": 1}, "after 0 entries"),
-        ("".join([*GOOD[:2], "\n", *GOOD[2:]]), {"malformed": 1}, "after 2 entries stands b'\\n'"),
+        ("".join([*GOOD[:2], "\n", *GOOD[2:]]), {"malformed": 1}, "malformed text after 2 entries: b'\\n'"),
         ("".join([*GOOD[:2], "disturbance", *GOOD[2:]]), {"malformed": 1}, "b'disturbance'"),
         ("".join(GOOD) + "\0" * 8, {"malformed": 1}, "after 5 entries"),
         ("".join([*GOOD[:4], an_entry("05")]), {"gaps": 1, "malformed": 1}, "05"),

@@ -36,14 +36,18 @@ def one_damaged(entries):
 @pytest.mark.parametrize(
     ("corrupt", "promise", "message"),
     [
-        (duplicated, ORDERED_LOG, r"1,235 entries of 1,234.*1 duplicate; count 7 stands 2 times"),
-        (duplicated, COMPLETE_LOG, r"1,235 entries of 1,234.*1 duplicate; count 7 stands 2 times"),
+        (duplicated, ORDERED_LOG, r"1,235 entries of 1,234.*1 duplicate; count 7 occurs 2 times"),
+        (duplicated, COMPLETE_LOG, r"1,235 entries of 1,234.*1 duplicate; count 7 occurs 2 times"),
         (one_missing, ORDERED_LOG, r"1,233 entries of 1,234.*1 missing; count 7 is missing"),
         (one_missing, COMPLETE_LOG, r"1,233 entries of 1,234.*1 missing; count 7 is missing"),
         (one_missing, WHOLE_ENTRIES, r"1,233 entries of 1,234.*1 missing; count 7 is missing"),
         (swapped, ORDERED_LOG, r"1 out of order; count 7 follows 8"),
-        (one_damaged, ORDERED_LOG, r"1 malformed.*after 6 entries stands"),
-        (lambda entries: [*one_damaged(entries), entries[0]], WHOLE_ENTRIES, r"1 malformed.*after 6 entries stands"),
+        (one_damaged, ORDERED_LOG, r"1 malformed.*text after 6 entries: "),
+        (
+            lambda entries: [*one_damaged(entries), entries[0]],
+            WHOLE_ENTRIES,
+            r"1 malformed.*text after 6 entries: ",
+        ),
     ],
 )
 def test_a_broken_promise(corrupt, promise, message, runs):
