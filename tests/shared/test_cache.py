@@ -15,7 +15,7 @@ def test_the_environment_variable_takes_precedence(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the cache folder on Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
 def test_the_default_is_the_users_cache_folder(monkeypatch, tmp_path):
     monkeypatch.delenv(CACHE_VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
