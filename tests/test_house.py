@@ -1,6 +1,6 @@
-"""The house can be extended where design.md says: a variant and a case are added to a clone, and nothing else changes.
+"""A variant or a case can be added without changing anything else: these tests add one of each to a clone.
 
-No code outside a variant's own module asks for the best variant by name.
+No code outside a variant's own module refers to the best variant by name.
 """
 
 import ast
@@ -51,7 +51,7 @@ class Clone:
         return output, outcomes
 
     def changed(self):
-        """Return what git sees: a line of `git status --porcelain` each."""
+        """Return the changed files, one line of `git status --porcelain` per file."""
         command = ["git", "status", "--porcelain"]
         return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout.splitlines()
 
@@ -81,7 +81,7 @@ def run(log_path, threads=15, limit=100_000, start_delay=0.0):
 '''
 
 
-def test_a_variant_is_one_file_and_one_line(clone):
+def test_adding_a_variant_takes_one_file_and_one_line(clone):
     collected, _ = clone.pytest("benchmarks", "-q", "--collect-only", "--ignore=benchmarks/test_serving.py")
     clone.write("impl/counter/on_gpu.py", TOY_VARIANT)
     clone.edit(
@@ -115,7 +115,7 @@ def test_a_variant_is_one_file_and_one_line(clone):
     output, outcomes = clone.pytest(*run, "on_gpu and matches", TOY_GPU="right")
     assert outcomes == {"passed": 6}, output
     output, outcomes = clone.pytest(*run, "on_gpu and matches", TOY_GPU="wrong")
-    assert outcomes["failed"] == 5, output  # every limit but 0
+    assert outcomes["failed"] == 5, output  # every limit except 0
     assert "missing; count 1 is missing" in output
 
 
@@ -206,7 +206,7 @@ def test_revision(variant, against):
 }
 
 
-def test_a_case_is_one_folder_and_one_module(clone):
+def test_adding_a_case_takes_one_folder_and_one_module(clone):
     for path, text in NEW_CASE.items():
         clone.write(path, text.lstrip())
     assert clone.changed() == ["?? benchmarks/test_sorting.py", "?? impl/sorting/"]
@@ -216,7 +216,7 @@ def test_a_case_is_one_folder_and_one_module(clone):
 
     clone.edit("impl/sorting/optimised.py", "sorted(numbers)", "sorted(numbers, reverse=True)")
     output, outcomes = clone.pytest(*run)
-    assert outcomes == {"passed": 2 + 4, "failed": 1 + 1}, output  # none and one number are in order anyway
+    assert outcomes == {"passed": 2 + 4, "failed": 1 + 1}, output  # zero numbers and one number are always in order
     assert "the numbers are not in ascending order" in output
 
 
@@ -224,18 +224,18 @@ NAME = "optimised"
 
 
 def uses_of_the_name(source):
-    """Return the lines of a module with the best variant's name as a string, except keys of the dict VARIANTS."""
+    """Return the numbers of the lines with the best variant's name as a string, except keys of the dict VARIANTS."""
     tree = ast.parse(source)
-    entries = set()
+    variant_keys = set()
     for node in ast.walk(tree):
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if any(isinstance(target, ast.Name) and target.id == "VARIANTS" for target in targets):
-            entries |= {id(key) for key in node.value.keys}
+            variant_keys |= {id(key) for key in node.value.keys}
     strings = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value == NAME]
-    return [node.lineno for node in strings if id(node) not in entries]
+    return [node.lineno for node in strings if id(node) not in variant_keys]
 
 
-def test_the_search_for_names_sees_every_spelling():
+def test_the_search_for_names_detects_every_spelling():
     assert (
         uses_of_the_name('VARIANTS = {"optimised": 1}\nVARIANTS: dict = {"optimised": 1}\n"""Of "optimised"."""') == []
     )
@@ -244,10 +244,10 @@ def test_the_search_for_names_sees_every_spelling():
 
 
 @pytest.mark.parametrize("folder", ["impl", "benchmarks"])
-def test_no_module_asks_for_the_best_variant_by_name(folder):
+def test_no_module_refers_to_the_best_variant_by_name(folder):
     uses = {
         f"{path.relative_to(ROOT)}:{line}"
         for path in sorted((ROOT / folder).rglob("*.py"))
         for line in uses_of_the_name(path.read_text(encoding="utf-8"))
     }
-    assert not uses, f"ask for an attribute of the Variant, or for best_of(VARIANTS): {sorted(uses)}"
+    assert not uses, f"use an attribute of the Variant, or best_of(VARIANTS): {sorted(uses)}"

@@ -1,4 +1,4 @@
-"""`Variant` and what the rest relies on: promises, reasons why not on this machine, and the best version."""
+"""`Variant`: its promises, the reason if it cannot run on this machine, and the choice of the best variant."""
 
 import pickle
 from dataclasses import FrozenInstanceError, replace
@@ -33,14 +33,14 @@ def test_an_unsupported_variant_raises_its_reason():
     DOUBLE.require()
 
 
-def test_a_variant_is_frozen_and_can_be_sent_to_a_process():
+def test_a_variant_is_frozen_and_can_be_pickled():
     with pytest.raises(FrozenInstanceError):
         DOUBLE.best = True
-    copied = pickle.loads(pickle.dumps(ON_GPU))  # noqa: S301 - our own
+    copied = pickle.loads(pickle.dumps(ON_GPU))  # noqa: S301 - pickled on the same line
     assert copied.unsupported() == NO_GPU
 
 
-def test_the_best_is_the_last_that_is_marked_and_supported():
+def test_the_best_variant_is_the_last_one_marked_and_supported():
     best = replace(DOUBLE, best=True)
     variants = {"plain": DOUBLE, "fast": best, "faster": best, "on_gpu": replace(ON_GPU, best=True)}
     assert best_of(variants) == "faster"
@@ -52,19 +52,19 @@ def test_the_best_is_the_last_that_is_marked_and_supported():
 
 
 @pytest.mark.parametrize("least", [0, -0.1, 1.001, float("nan")])
-def test_a_share_that_is_none(least):
+def test_an_invalid_share(least):
     with pytest.raises(ValueError, match=r"agreement: the least share is in \(0, 1\]"):
         agreement(least)
 
 
-def test_promises_in_words():
+def test_promises_as_text():
     assert str(SAME_BYTES) == "same bytes"
     assert str(agreement(0.999)) == "agreement of at least 99.9%"
     assert Promise("same bytes") == SAME_BYTES != agreement(0.5)
 
 
 @pytest.mark.parametrize("case", [augmentation, evaluation, counter], ids=lambda case: case.__name__)
-def test_every_case_has_a_baseline_and_a_best(case):
+def test_every_case_has_a_baseline_and_one_best_variant(case):
     assert next(iter(case.VARIANTS)) == "baseline"
     assert sum(variant.best for variant in case.VARIANTS.values()) == 1
     for variant in case.VARIANTS.values():

@@ -1,4 +1,4 @@
-"""The walls between packages: `lint-imports` sees an import across each. `make lint` runs it on the tree itself."""
+"""`lint-imports` detects an import across each boundary between packages. `make lint` runs it on the tree itself."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-ACROSS = {
+FORBIDDEN_IMPORTS = {
     "impl imports benchmarks": ("impl/counter/log.py", "import benchmarks.gate", "impl/ never imports benchmarks/"),
     "a case imports another": ("impl/counter/log.py", "from ..augmentation import config", "no case imports another"),
     "shared imports a case": ("impl/shared/cores.py", "from ..counter import log", "what they share imports no case"),
@@ -23,7 +23,7 @@ ACROSS = {
     "the gate imports a case": ("benchmarks/gate/plugin/hooks.py", "import impl.counter", "the gate imports no case"),
     "measure imports judge": ("benchmarks/gate/measure/duel.py", "from ..judge import rules", "wings form a stack"),
     "judge imports report": ("benchmarks/gate/judge/rules.py", "from ..report import tables", "wings form a stack"),
-    "a circle": ("impl/counter/log.py", "from . import baseline", "no circle of imports"),
+    "a cycle": ("impl/counter/log.py", "from . import baseline", "no circle of imports"),
 }
 
 
@@ -50,13 +50,13 @@ def lint_imports(tmp_path):
     return run
 
 
-def test_the_tree_keeps_its_walls(lint_imports):
+def test_the_tree_has_no_forbidden_import(lint_imports):
     status, output = lint_imports()
     assert status == 0, output
 
 
-@pytest.mark.parametrize(("file", "line", "contract"), ACROSS.values(), ids=ACROSS)
-def test_an_import_across_a_wall_is_red(file, line, contract, lint_imports, tmp_path):
+@pytest.mark.parametrize(("file", "line", "contract"), FORBIDDEN_IMPORTS.values(), ids=FORBIDDEN_IMPORTS)
+def test_a_forbidden_import_fails(file, line, contract, lint_imports, tmp_path):
     with (tmp_path / file).open("a", encoding="utf-8") as module:
         module.write(f"\n{line}\n")
     status, output = lint_imports()

@@ -1,4 +1,4 @@
-"""Rules for the workflows that neither zizmor nor the schema knows, in `complaints`; and `make lint` runs those two."""
+"""`complaints` checks rules that neither zizmor nor the schema covers; other tests check that `make lint` runs both."""
 
 import re
 import shutil
@@ -36,7 +36,7 @@ def complaints(text, targets=TARGETS, pythons=PYTHONS) -> Iterator[str]:
         if concurrency.get("cancel-in-progress") not in (False, "${{ github.event_name == 'pull_request' }}"):
             yield "a run on main can be cancelled"
         if not re.search(r"github\.(run_id|sha)\b", concurrency.get("group", "")):
-            yield "runs on main share a group, and all that wait but the last are dropped"
+            yield "runs on main share a group, so all waiting runs except the last are dropped"
     pinned = pins(text)
     for name, job in workflow["jobs"].items():
         for complaint in _of_job(job, pinned, targets, pythons):
@@ -44,7 +44,7 @@ def complaints(text, targets=TARGETS, pythons=PYTHONS) -> Iterator[str]:
 
 
 def pins(text):
-    """Return the actions that a text pins to a commit, with the version in a comment, which YAML parsers drop."""
+    """Return the actions that a text pins to a commit, with the version in a comment (which YAML parsers drop)."""
     return {f"{match['action']}@{match['commit']}" for match in USES.finditer(text)}
 
 
@@ -55,7 +55,7 @@ def _of_job(job, pinned, targets, pythons):
         yield "permissions are missing, or more than contents: read"
     matrix = job.get("strategy", {}).get("matrix", {})
     if "python" in matrix and matrix["python"] != pythons:
-        yield f"the matrix has {matrix['python']}, pyproject.toml promises {pythons}"
+        yield f"the matrix has {matrix['python']}, but pyproject.toml lists {pythons}"
     runs = [step["run"] for step in job["steps"] if "run" in step]
     for run in runs:
         if not re.fullmatch(r"make [a-z]+", run):
@@ -64,7 +64,7 @@ def _of_job(job, pinned, targets, pythons):
             yield f"the Makefile has no target for {run!r}"
     used = [step["uses"] for step in job["steps"] if "uses" in step]
     if SET_UP not in used:
-        yield "the job does not set up by the shared action"
+        yield "the job does not use the shared set-up action"
     for step in job["steps"]:
         if "uses" in step and step["uses"] != SET_UP:
             yield from _of_action(step["uses"], step.get("with", {}), pinned, runs)
@@ -72,7 +72,7 @@ def _of_job(job, pinned, targets, pythons):
 
 def _of_action(uses, options, pinned, runs):
     if uses not in pinned:
-        yield f"{uses} is not pinned to a commit with its version beside it"
+        yield f"{uses} is not pinned to a commit with its version in a comment"
     if uses.startswith("actions/checkout@"):
         if options.get("persist-credentials") is not False:
             yield "checkout keeps its credentials"
@@ -80,9 +80,9 @@ def _of_action(uses, options, pinned, runs):
             yield "make gate needs the merge base, and checkout fetches one commit"
     if uses.startswith("actions/upload-artifact@"):
         if options.get("if-no-files-found") != "error":
-            yield "an upload of nothing is green"
+            yield "an upload of nothing passes"
         if options["path"].startswith(".") and options.get("include-hidden-files") is not True:
-            yield f"upload-artifact leaves out {options['path']}, which is hidden"
+            yield f"upload-artifact skips {options['path']}, which is hidden"
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -109,13 +109,13 @@ def test_supported_pythons_are_tested():
     assert PROJECT["requires-python"] == f">={PYTHONS[0]}"
 
 
-def test_an_action_has_one_commit_and_one_version():
-    """All actions of one repository are at the same commit, those in subfolders included."""
+def test_each_action_has_one_commit_and_one_version():
+    """All actions from one repository use the same commit, including those in its subfolders."""
     commits = defaultdict(set)
     for path in [*WORKFLOWS, *ACTIONS]:
         for match in USES.finditer(path.read_text(encoding="utf-8")):
             commits["/".join(match["action"].split("/")[:2])].add((match["commit"], match["version"]))
-    assert {action: found for action, found in commits.items() if len(found) > 1} == {}
+    assert {action: pinned for action, pinned in commits.items() if len(pinned) > 1} == {}
 
 
 GOOD = """
@@ -169,14 +169,14 @@ BREAKS = {
     "credentials": ("persist-credentials: false", "persist-credentials: true", "credentials"),
     "credentials by default": ("          persist-credentials: false\n", "", "credentials"),
     "shallow": ("          fetch-depth: 0\n", "", "merge base"),
-    "no set-up": ("      - uses: $/.github/actions/set-up\n", "", "shared action"),
+    "no set-up": ("      - uses: $/.github/actions/set-up\n", "", "shared set-up action"),
     "script": ("make gate", "cat .results/gate.md", "not one make target"),
     "two commands": ("make gate", "make gate && make test", "not one make target"),
     "injection": ("make gate", "make gate ARGS=${{ github.head_ref }}", "not one make target"),
     "two lines": ("run: make gate", "run: |\n          make gate\n          make test", "not one make target"),
     "no such target": ("make gate", "make haste", "no target for 'make haste'"),
-    "Python missing": ('["3.11", "3.12"]', '["3.11"]', "promises"),
-    "Python as a number": ('["3.11", "3.12"]', "[3.11, 3.12]", "promises"),
+    "Python missing": ('["3.11", "3.12"]', '["3.11"]', "pyproject.toml lists"),
+    "Python as a number": ('["3.11", "3.12"]', "[3.11, 3.12]", "pyproject.toml lists"),
     "main cancelled": ("${{ github.event_name == 'pull_request' }}", "true", "can be cancelled"),
     "schedule cancelled": ("  push:\n  pull_request:\n", "  schedule:\n", "can be cancelled"),
     "main dropped": ("github.event.pull_request.number || github.run_id", "github.ref", "dropped"),
@@ -190,11 +190,11 @@ def test_a_good_workflow_has_no_complaints():
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), BREAKS.values(), ids=BREAKS)
-def test_a_broken_workflow_has_a_complaint(old, new, expected):
+def test_a_broken_workflow_has_exactly_one_complaint(old, new, expected):
     assert GOOD.count(old) == 1
-    found = list(complaints(GOOD.replace(old, new), {"gate", "test"}, ["3.11", "3.12"]))
-    assert len(found) == 1
-    assert expected in found[0]
+    reported = list(complaints(GOOD.replace(old, new), {"gate", "test"}, ["3.11", "3.12"]))
+    assert len(reported) == 1
+    assert expected in reported[0]
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def lint(tmp_path):
 
 
 @pytest.mark.parametrize("tool", ["zizmor", "check-jsonschema"])
-def test_lint_is_green_on_a_copy(tool, lint):
+def test_lint_passes_on_a_copy(tool, lint):
     code, output = lint(tool, "dependabot.yml", "weekly", "weekly")
     assert code == 0, output
 
@@ -239,7 +239,7 @@ def test_lint_is_green_on_a_copy(tool, lint):
         ("check-jsonschema", "dependabot.yml", "interval: weekly", "interval: often", "dependabot.yml"),
     ],
 )
-def test_lint_is_red(tool, file, old, new, expected, lint):
+def test_lint_fails(tool, file, old, new, expected, lint):
     code, output = lint(tool, file, old, new)
     assert code != 0
     assert expected in output

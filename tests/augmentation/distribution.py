@@ -1,7 +1,7 @@
-"""Do two samples of misspelled rows come from one distribution? Per-row statistics, each a two-sample chi-square test.
+"""Do two samples of misspelled rows have the same distribution? One chi-square test per row statistic.
 
-Every statistic gives each row at most one category, so that the rows' independence carries over to the counts; counts
-of, say, all changed positions of all rows would not have the chi-square distribution.
+Every statistic assigns each row to at most one category, so the counts are independent because the rows are. Counts of
+all changed positions over all rows, for example, would not follow the chi-square distribution.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from scipy.stats import chi2_contingency
 from impl.augmentation.tokenizer import Tokenizer
 from impl.augmentation.vocabulary import UNK, clean
 
-# The least count expected of a category in the smaller sample; rarer ones are pooled. Well above the usual 5, because
-# p-values near 1e-6 are asked for, and the approximation is worst far out in the tail.
-LEAST_EXPECTED = 20
+# The minimum expected count of a category in the smaller sample; rarer categories are pooled. Well above the usual 5,
+# because the tests use p-values near 1e-6, and the approximation is worst far out in the tail.
+MIN_EXPECTED = 20
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Sample:
 
 
 class Rows:
-    """A sample seen beside the row of its unchanged text."""
+    """A sample, together with the encoded row of the unchanged text."""
 
     def __init__(self, text: str, sample: Sample) -> None:
         self.tokens, self.labels = sample.tokens, sample.labels
@@ -51,7 +51,7 @@ class Rows:
 
     @cached_property
     def reordered(self):
-        """Rows with the characters of the original: shuffled and not edited, but for rare accidents."""
+        """Rows with exactly the original's characters: shuffled but not edited, apart from rare coincidences."""
         bins = np.arange(256)
         counts = np.bincount(self.original, minlength=256)
         kept = np.ones(len(self.tokens), dtype=bool)
@@ -73,7 +73,7 @@ def last_difference(rows):
 
 
 def first_foreign(rows):
-    """The first character that the original nowhere has, so that it must have been put in; PAD for none."""
+    """The first character that does not occur in the original, so an edit introduced it; PAD if there is none."""
     foreign = (rows.tokens > UNK) & ~np.isin(rows.tokens, rows.original)
     return token_at(rows, foreign.argmax(axis=1)) * foreign.any(axis=1)
 
@@ -93,7 +93,7 @@ STATISTICS = {
     "first changed position": first_difference,
     "last changed position": last_difference,
     "only changed position": lambda rows: first_difference(rows)[rows.changes == 1],
-    "letter put in": lambda rows: token_at(rows, first_difference(rows))[rows.changes > 0],
+    "letter introduced": lambda rows: token_at(rows, first_difference(rows))[rows.changes > 0],
     "foreign character": first_foreign,
     "word order": lambda rows: rows.hashes(rows.reordered),
     "first word": lambda rows: pair(
@@ -110,21 +110,21 @@ STATISTICS = {
 
 
 def differences(text: str, reference: Sample, candidate: Sample) -> dict[str, float]:
-    """Return the p-value of each statistic under the hypothesis that both samples have one distribution."""
+    """Return the p-value of each statistic under the hypothesis that both samples have the same distribution."""
     one, other = Rows(text, reference), Rows(text, candidate)
     return {name: two_sample_p(statistic(one), statistic(other)) for name, statistic in STATISTICS.items()}
 
 
 def two_sample_p(one: np.ndarray, other: np.ndarray) -> float:
-    """Chi-square test of homogeneity over the categories in two samples, the rare ones pooled."""
+    """Chi-square test of homogeneity over the categories in two samples, with rare categories pooled."""
     _, category = np.unique(np.concatenate([one, other]), return_inverse=True)
     table = np.stack(
         [np.bincount(part, minlength=category.max(initial=0) + 1) for part in np.split(category, [len(one)])]
     )
     smaller = min(len(one), len(other)) / max(1, len(category))
-    rare = table.sum(axis=0) * smaller < LEAST_EXPECTED
+    rare = table.sum(axis=0) * smaller < MIN_EXPECTED
     table = np.column_stack([table[:, ~rare], table[:, rare].sum(axis=1)])
-    if table[:, -1].sum() * smaller < LEAST_EXPECTED:  # even together they are rare: leave them out
+    if table[:, -1].sum() * smaller < MIN_EXPECTED:  # even together they are rare: leave them out
         table = table[:, :-1]
     if table.shape[1] < 2:
         return 1.0

@@ -1,4 +1,4 @@
-"""Each item of bad input, on every variant: a clear error, at once."""
+"""Every kind of bad input raises a clear error at once, in every variant."""
 
 import time
 
@@ -8,8 +8,7 @@ from impl.augmentation import VARIANTS, Config, create_dataloader
 from impl.augmentation.config import MAX_TEXT_LENGTH
 
 SMALL = Config(dataset_size=3, workers=1)
-# What the entry check refuses never reaches a worker, so nothing here needs a process to start. The default sizes
-# show that nothing is built first either.
+# Bad input is rejected before any worker process starts. The default sizes show that nothing is built first either.
 LARGE = Config()
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
@@ -17,7 +16,7 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 @every_variant
 @pytest.mark.parametrize("text", [None, 5, b"bytes", ["text"]], ids=repr)
-def test_no_str(variant, text):
+def test_text_must_be_a_str(variant, text):
     with pytest.raises(TypeError, match=f"text must be a str, not {type(text).__name__}"):
         VARIANTS[variant](text, LARGE)
 
@@ -42,7 +41,7 @@ def test_the_loader_checks_the_text_too(variant):
 @pytest.mark.parametrize(
     ("key", "value"), [("max_modifications", -1), ("max_letter_count", 1), ("dataset_size", -1), ("batch_size", 0)]
 )
-def test_no_variant_ever_sees_a_bad_config(key, value):
+def test_config_rejects_bad_values(key, value):
     with pytest.raises(ValueError, match=f"{key} must be an int of at least"):
         Config(**{key: value})
 

@@ -16,12 +16,12 @@ def test_defaults():
     }
 
 
-def test_every_field_has_a_least_value():
+def test_every_field_has_a_minimum():
     assert list(LEAST) == [field.name for field in dataclasses.fields(Config)]
 
 
 @pytest.mark.parametrize(("name", "least"), LEAST.items())
-def test_least_values(name, least):
+def test_minimum_values(name, least):
     assert getattr(Config(**{name: least}), name) == least
     with pytest.raises(ValueError, match=f"{name} must be an int of at least {least}, not {least - 1}"):
         Config(**{name: least - 1})
@@ -39,14 +39,14 @@ def test_frozen():
         Config().workers = 2
 
 
-def test_unknown_key_names_the_key_its_value_and_the_nearest():
+def test_unknown_key_error_names_the_key_its_value_and_the_closest_match():
     with pytest.raises(ValueError, match=r"unknown key 'batchsize' = 64; did you mean 'batch_size'\?.*dataset_size"):
         Config.from_mapping({"batchsize": 64})
     with pytest.raises(ValueError, match=r"unknown key 5 = 6; Accepted keys: dataset_size"):
         Config.from_mapping({5: 6})
 
 
-def test_mapping_must_be_one():
+def test_from_mapping_rejects_other_types():
     with pytest.raises(TypeError, match="not list"):
         Config.from_mapping([1, 2])
 
@@ -66,7 +66,7 @@ def test_file(tmp_path, name, content):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_empty_file_asks_for_the_defaults(tmp_path, name):
+def test_an_empty_file_means_the_defaults(tmp_path, name):
     (tmp_path / name).write_text("", encoding="utf-8")
     assert Config.from_file(tmp_path / name) == Config()
 
@@ -74,7 +74,7 @@ def test_empty_file_asks_for_the_defaults(tmp_path, name):
 BAD_FILES = {
     "damaged toml": ("bad.toml", b"dataset_size = = 3", ValueError, "not a valid TOML file"),
     "damaged yaml": ("bad.yaml", b"dataset_size: [1", ValueError, "not a valid YAML file"),
-    "no text": ("bad.yaml", b"\xff\xfe\x00", ValueError, "not a valid YAML file"),
+    "not text": ("bad.yaml", b"\xff\xfe\x00", ValueError, "not a valid YAML file"),
     "control character": ("bad.yml", b"a: \x07", ValueError, "not a valid YML file"),
     "code in yaml": ("bad.yaml", b"!!python/object/apply:os.getcwd []", ValueError, "not a valid YAML file"),
     "list": ("bad.yaml", b"- 1\n- 2\n", TypeError, "mapping"),
@@ -86,14 +86,14 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize(("name", "content", "error", "message"), BAD_FILES.values(), ids=BAD_FILES)
-def test_bad_file_is_named(tmp_path, name, content, error, message):
+def test_error_names_the_bad_file(tmp_path, name, content, error, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(error, match=message) as caught:
         Config.from_file(tmp_path / name)
     assert name in str(caught.value)
 
 
-def test_missing_file_is_named(tmp_path):
+def test_error_names_the_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
         Config.from_file(tmp_path / "nowhere.yaml")
 

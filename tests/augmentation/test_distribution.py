@@ -1,4 +1,4 @@
-"""The distribution of every variant is the baseline's; and these tests see it when it is not.
+"""Every variant has the baseline's distribution, and these tests detect a variant that does not.
 
 Family-wise error 1e-3 by Bonferroni over every case, statistic and variant; seeds are fixed.
 """
@@ -18,10 +18,10 @@ from tests.augmentation.distribution import STATISTICS, Sample, differences
 TEXT = "01:ccInterview-02:ccInterview-03:ccInterview-04:ccInterview"
 WORDS = "The quick brown fox, jumps over the lazy dog (twice)!"
 
-# Each: the text, max_modifications and max_letter_count.
+# Each case: text, max_modifications, max_letter_count.
 CASES = {
     "one word": (TEXT, 10, 64),
-    # The budget never ends an edit here, so the number of edits shows the probability of a change.
+    # The budget never stops the edits here, so the number of edits shows the probability of a change.
     "no limit": (TEXT, 200, 64),
     "many words": (WORDS, 5, 64),
     "four words": ("ab cd ef gh", 3, 16),
@@ -36,7 +36,8 @@ CASES = {
 }
 REFERENCE_ROWS = 40_000
 FAST_ROWS = 200_000
-# The pools run the baseline's own edits, as slowly; what is theirs is how batches are seeded and put together.
+# The pools run the baseline's own edits and are as slow, so they get fewer rows and cases. What is tested here is how
+# they seed and join batches.
 POOLS = ("process_pool", "multiprocessing_pool")
 POOL_ROWS = 40_000
 POOL_CASES = ("one word", "four words", "two characters", "empty", "eszett")
@@ -46,8 +47,8 @@ PAIRS = [(name, case) for name in CANDIDATES for case in (POOL_CASES if name in 
 ALPHA = 1e-3 / (len(PAIRS) * len(STATISTICS))
 
 
-def plain(case, rows, seed, max_modifications=None):
-    """Sample the baseline, with an emptied text taken as finished, which the baseline refuses."""
+def sample_baseline(case, rows, seed, max_modifications=None):
+    """Sample the baseline, but accept a text that the edits have emptied; the baseline itself raises an error there."""
     text, budget, letters = CASES[case]
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - misspell draws from NumPy's global legacy generator
@@ -59,7 +60,7 @@ def plain(case, rows, seed, max_modifications=None):
 
 @functools.cache
 def reference(case):
-    return plain(case, REFERENCE_ROWS, seed=1)
+    return sample_baseline(case, REFERENCE_ROWS, seed=1)
 
 
 def build(variant, case, rows, seed, max_modifications=None):
@@ -73,33 +74,33 @@ def build(variant, case, rows, seed, max_modifications=None):
 @pytest.mark.parametrize(("variant", "case"), PAIRS)
 def test_same_distribution(variant, case):
     candidate = build(variant, case, POOL_ROWS if variant in POOLS else FAST_ROWS, seed=2)
-    found = {name: p for name, p in differences(CASES[case][0], reference(case), candidate).items() if p < ALPHA}
-    assert not found, f"{variant} differs from the baseline on {case!r} (alpha {ALPHA:.1e}): {found}"
+    significant = {name: p for name, p in differences(CASES[case][0], reference(case), candidate).items() if p < ALPHA}
+    assert not significant, f"{variant} differs from the baseline on {case!r} (alpha {ALPHA:.1e}): {significant}"
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_baseline_agrees_with_itself(case):
-    """The p-values are right where nothing differs: none is far smaller than that many draws would give."""
+    """Two halves of one sample do not differ: no p-value is smaller than chance explains over so many tests."""
     sample, half = reference(case), REFERENCE_ROWS // 2
     halves = [Sample(sample.tokens[part], sample.labels[part]) for part in (slice(half), slice(half, None))]
     assert min(differences(CASES[case][0], *halves).values()) > 1e-3 / (len(CASES) * len(STATISTICS))
 
 
-# What is wrong, and the cases in each of which it has to be seen.
+# Each fault, and the cases in which it must be detected.
 FAULTS = {
     "budget exclusive": ("one word", "many words", "four words", "longer than the row"),
     "p = 0.19": ("one word", "no limit"),
     "letter missing": ("one word", "eszett", "two characters"),
     "capital missing": ("one word", "many words", "two characters"),
-    "shuffle for nothing": ("four words",),
+    "shuffle not counted": ("four words",),
     "labels biased": ("empty",),
 }
 MISSING = {"letter missing": "k", "capital missing": "K"}
-SEEN_IN = [(fault, case) for fault, cases in FAULTS.items() for case in cases]
+DETECTED_IN = [(fault, case) for fault, cases in FAULTS.items() for case in cases]
 
 
 def budget_of(fault, case):
-    """An exclusive budget is an inclusive one that is less by one, whatever the variant."""
+    """An exclusive budget equals an inclusive budget of one less, in every variant."""
     return CASES[case][1] - (fault == "budget exclusive")
 
 
@@ -108,10 +109,10 @@ def break_baseline(fault, case, monkeypatch):
         monkeypatch.setattr(baseline, "CHANGE_PROBABILITY", 0.19)
     if fault in MISSING:
         monkeypatch.setattr(baseline, "LETTERS", baseline.LETTERS.replace(MISSING[fault], ""))
-    if fault == "shuffle for nothing":
+    if fault == "shuffle not counted":
         shuffle = baseline.shuffle_words
         monkeypatch.setattr(baseline, "shuffle_words", lambda text, used, most: (shuffle(text, used, most)[0], used))
-    return plain(case, REFERENCE_ROWS, seed=2, max_modifications=budget_of(fault, case))
+    return sample_baseline(case, REFERENCE_ROWS, seed=2, max_modifications=budget_of(fault, case))
 
 
 def break_numpy(fault, case, monkeypatch):
@@ -129,18 +130,18 @@ def break_optimised(fault, case, _monkeypatch):
     return Sample(*rows.compute(0, FAST_ROWS))
 
 
-# How each variant is made wrong on purpose, and what cannot be: NumPy's probability is a count of equally likely
-# outcomes and no number to turn. A variant joins by one line here and one function like the two above.
+# How each variant is made wrong on purpose, and the faults that cannot be injected into it: NumPy's probability is a
+# count of equally likely outcomes, not a parameter. A new variant needs one line here and a function like those above.
 BREAKERS = {
     "baseline": (break_baseline, set()),
-    "numpy_vectorised": (break_numpy, {"p = 0.19", "shuffle for nothing"}),
-    "optimised": (break_optimised, {"shuffle for nothing"}),
+    "numpy_vectorised": (break_numpy, {"p = 0.19", "shuffle not counted"}),
+    "optimised": (break_optimised, {"shuffle not counted"}),
 }
-BROKEN = [(name, *pair) for name, (_, cannot) in BREAKERS.items() for pair in SEEN_IN if pair[0] not in cannot]
+BROKEN = [(name, *pair) for name, (_, cannot) in BREAKERS.items() for pair in DETECTED_IN if pair[0] not in cannot]
 
 
 @pytest.mark.parametrize(("variant", "fault", "case"), BROKEN)
-def test_a_fault_is_seen(variant, fault, case, monkeypatch):
+def test_a_fault_is_detected(variant, fault, case, monkeypatch):
     make, _ = BREAKERS[variant]
     wrong = make(fault, case, monkeypatch)
     if fault == "labels biased":

@@ -1,4 +1,4 @@
-"""Byte for byte what the description gives: tokens, labels, and what both generators draw next."""
+"""The task description's golden values, byte for byte: tokens, labels, and the next draws of both generators."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from impl.augmentation import VARIANTS, Config, Tokenizer
 from impl.augmentation.vocabulary import VOCABULARY, clean
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
-SEEDED_ALIKE = [name for name in ("baseline", "exact") if name in VARIANTS]
+SAME_RANDOM_DRAWS = [name for name in ("baseline", "exact") if name in VARIANTS]
 
 
 def test_vocabulary():
@@ -30,14 +30,14 @@ def test_clean_strips_before_it_drops_commas():
 
 
 @pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: f"seed{case['seed']}")
-@pytest.mark.parametrize("variant", SEEDED_ALIKE)
+@pytest.mark.parametrize("variant", SAME_RANDOM_DRAWS)
 def test_golden(variant, case):
     letters = case["max_letter_count"]
     config = Config(case["size"], max_modifications=case["max_modifications"], max_letter_count=letters)
     dataset = VARIANTS[variant](case["text"], config, seed=case["seed"])
     # The golden values were drawn by these two calls, right after the build.
     assert random.getrandbits(32) == case["python_random_after"]
-    assert np.random.randint(0, 2**31) == case["numpy_random_after"]  # noqa: NPY002 - its state is what is checked
+    assert np.random.randint(0, 2**31) == case["numpy_random_after"]  # noqa: NPY002 - the test checks its state
 
     tokenizer = Tokenizer(letters)
     texts = [tokenizer.decode(row) for row in dataset.tokens[: len(case["first_texts"])]]

@@ -10,7 +10,7 @@ from impl.augmentation.dataset import Dataset
 from impl.augmentation.loader import EndlessLoader, usable_cores
 
 TEXT = "the quick brown fox"
-SERVED = [name for name in ("numpy_vectorised", "optimised") if name in VARIANTS]
+LOADED_VARIANTS = [name for name in ("numpy_vectorised", "optimised") if name in VARIANTS]
 
 
 def dataset_of(rows, letters=4):
@@ -37,7 +37,7 @@ def test_item_does_not_share_memory_with_the_dataset():
 
 
 @pytest.mark.parametrize(("rows", "sizes"), [(10, [4, 4, 2]), (8, [4, 4]), (1, [1]), (4, [4])])
-def test_epochs_without_end(rows, sizes):
+def test_epochs_repeat_endlessly(rows, sizes):
     dataset = dataset_of(rows)
     loader = EndlessLoader(dataset, batch_size=4)
     assert loader.batches_per_epoch == len(sizes)
@@ -49,20 +49,20 @@ def test_epochs_without_end(rows, sizes):
         assert torch.equal(torch.cat([labels for _, labels in part])[:, 0], torch.from_numpy(dataset.labels).float())
 
 
-def test_nothing_to_serve_is_an_error_and_no_hang():
+def test_an_empty_dataset_is_an_error_and_does_not_hang():
     with pytest.raises(ValueError, match="needs at least one row"):
         EndlessLoader(dataset_of(0), batch_size=4)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_create_dataloader_over_nothing(variant):
+def test_create_dataloader_with_an_empty_dataset(variant):
     if variant == "optimised":
         pytest.skip("streamed: covered by its own tests")
     with pytest.raises(ValueError, match="needs at least one row"):
         create_dataloader(TEXT, Config(dataset_size=0, workers=0), variant=variant)
 
 
-@pytest.mark.parametrize("variant", SERVED)
+@pytest.mark.parametrize("variant", LOADED_VARIANTS)
 def test_create_dataloader(variant):
     config = Config(dataset_size=70, batch_size=32, workers=0, max_letter_count=24)
     dataset, loader, tokenizer = create_dataloader(TEXT, config, seed=3, variant=variant)
@@ -83,7 +83,7 @@ def test_workers_serve_the_same_batches(monkeypatch):
     monkeypatch.setattr(loader_module, "usable_cores", lambda: 1)
     config = Config(dataset_size=5, batch_size=2, workers=4, max_letter_count=24)
     _, loader, _ = create_dataloader(TEXT, config, variant="numpy_vectorised")
-    assert loader._loader.num_workers == 1  # more than the cores would only be in each other's way
+    assert loader._loader.num_workers == 1  # more workers than cores would only compete
     alone = EndlessLoader(loader.dataset, batch_size=2)
     for (tokens, labels), (expected, expected_labels) in zip(
         itertools.islice(loader, 6), itertools.islice(alone, 6), strict=True
@@ -103,6 +103,6 @@ def test_baseline_loader():
     assert tokenizer.decode(tokens[1]) == tokenizer.decode(dataset.tokens[1])
 
 
-def test_unknown_variant_names_the_known():
+def test_unknown_variant_error_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown variant 'optimized'.*baseline, process_pool"):
         create_dataloader(TEXT, Config(), variant="optimized")

@@ -13,7 +13,7 @@ from impl.augmentation.rows import CHUNK, Rows
 
 TEXT = "01:ccInterview-02:ccInterview-03:ccInterview-04:ccInterview"
 WORDS = "The quick brown fox, jumps over the lazy dog (twice)!"
-LONG = f"{TEXT} {WORDS} " * 3  # beyond 253 characters: wide places, letters from words of their own
+LONG = f"{TEXT} {WORDS} " * 3  # more than 253 characters: positions exceed uint8, letters get random words of their own
 
 
 @pytest.mark.parametrize(
@@ -29,17 +29,17 @@ LONG = f"{TEXT} {WORDS} " * 3  # beyond 253 characters: wide places, letters fro
         ),
     ],
 )
-def test_philox_gives_the_published_words(counter, key, expected):
+def test_philox_matches_the_published_vectors(counter, key, expected):
     words = philox4x32(*map(np.uint32, counter), *map(np.uint32, key))
     assert " ".join(f"{int(word):08x}" for word in words) == expected
 
 
 @pytest.mark.parametrize("text", [TEXT, WORDS, LONG, "ab", ""], ids=["one word", "words", "long", "short", "empty"])
-def test_a_row_depends_on_seed_and_number_alone(text):
-    made = Rows(text, 10, 64, seed=7)
-    whole, labels = made.compute(0, 500)
+def test_a_row_depends_only_on_its_seed_and_number(text):
+    generator = Rows(text, 10, 64, seed=7)
+    whole, labels = generator.compute(0, 500)
     for first, count in [(0, 1), (1, 1), (63, 2), (64, 64), (100, 333), (499, 1)]:
-        part, part_labels = made.compute(first, count)
+        part, part_labels = generator.compute(first, count)
         assert np.array_equal(part, whole[first : first + count])
         assert np.array_equal(part_labels, labels[first : first + count])
     other, other_labels = Rows(text, 10, 64, seed=8).compute(0, 500)
@@ -47,33 +47,33 @@ def test_a_row_depends_on_seed_and_number_alone(text):
     assert text == "" or not np.array_equal(whole, other)
 
 
-def test_both_halves_of_the_seed_count():
+def test_both_halves_of_the_seed_matter():
     seeds = [1, 2**32 + 1, 2**32, 2**64 - 1]
-    made = {Rows(TEXT, 10, 64, seed).compute(0, 64)[0].tobytes() for seed in seeds}
-    assert len(made) == len(seeds)
+    outputs = {Rows(TEXT, 10, 64, seed).compute(0, 64)[0].tobytes() for seed in seeds}
+    assert len(outputs) == len(seeds)
 
 
-def test_row_numbers_beyond_32_bits_are_rows_of_their_own():
-    made = Rows(TEXT, 10, 64, seed=7)
-    low, high = made.compute(5, 64)[0], made.compute(2**32 + 5, 64)[0]
+def test_row_numbers_beyond_32_bits_give_different_rows():
+    generator = Rows(TEXT, 10, 64, seed=7)
+    low, high = generator.compute(5, 64)[0], generator.compute(2**32 + 5, 64)[0]
     assert not np.array_equal(low, high)
-    # A group of 64 rows across the border.
-    across = made.compute(2**32 - 10, 64)[0]
+    # A group of 64 rows across the 32-bit boundary.
+    across = generator.compute(2**32 - 10, 64)[0]
     assert np.array_equal(across[15:], high[:49])
 
 
 @pytest.mark.parametrize("width", [2, 3, 8, 61, 63, 64, 65, 100])
-def test_the_width_cuts_and_changes_nothing_else(width):
+def test_a_narrower_width_only_truncates(width):
     wide = Rows(WORDS, 10, 128, seed=3).compute(0, 300)[0]
     assert np.array_equal(Rows(WORDS, 10, width, seed=3).compute(0, 300)[0], wide[:, :width])
 
 
 @pytest.mark.parametrize("threads", [2, 3, 15])
 def test_any_number_of_threads_gives_the_same_rows(threads):
-    made = Rows(WORDS, 10, 64, seed=7)
+    generator = Rows(WORDS, 10, 64, seed=7)
     count = 3 * CHUNK + 17
-    alone = made.compute(0, count)
-    together = made.compute(0, count, threads)
+    alone = generator.compute(0, count)
+    together = generator.compute(0, count, threads)
     assert np.array_equal(alone[0], together[0])
     assert np.array_equal(alone[1], together[1])
 
@@ -87,7 +87,7 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
         Rows(TEXT, 10, 64, seed=7).compute(0, 2 * CHUNK, 2)
 
 
-def test_many_threads_may_build_at_once():
+def test_threads_can_build_concurrently():
     config = Config(dataset_size=2 * CHUNK + 5)
     expected = VARIANTS["optimised"](TEXT, config).tokens
     with ThreadPoolExecutor(6) as pool:
@@ -101,8 +101,10 @@ def build_checksum(queue):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # 3.12 warns of what this test is about
-def test_a_forked_child_may_build_after_its_parent_did():
+@pytest.mark.filterwarnings(
+    "ignore:.*fork.*:DeprecationWarning"
+)  # Python 3.12 warns about fork with threads, the case under test
+def test_a_forked_child_can_build_after_its_parent_did():
     expected = int(VARIANTS["optimised"](TEXT, Config(dataset_size=2 * CHUNK + 5)).tokens.astype(np.uint64).sum())
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
@@ -114,11 +116,11 @@ def test_a_forked_child_may_build_after_its_parent_did():
 
 
 @pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (2**64, ValueError), (1.5, TypeError), ("7", TypeError)])
-def test_a_seed_that_is_none(seed, error):
+def test_an_invalid_seed(seed, error):
     with pytest.raises(error, match="seed must be"):
         Rows(TEXT, 10, 64, seed)
 
 
-def test_budget_far_above_the_text():
+def test_a_budget_far_larger_than_the_text():
     lengths = (Rows("abc", 10**9, 8, seed=1).compute(0, 5000)[0] > 3).sum(axis=1)
     assert set(lengths.tolist()) == {0, 1, 2, 3}

@@ -12,7 +12,7 @@ from impl.augmentation.stream import StreamedDataset, StreamLoader
 TEXT = "the quick brown fox"
 
 
-def test_streamed_rows_are_the_stored_ones():
+def test_streamed_rows_equal_the_stored_rows():
     config = Config(dataset_size=777, max_letter_count=24)
     stored = VARIANTS["optimised"](TEXT, config, seed=3)
     streamed = StreamedDataset(TEXT, config, seed=3)
@@ -30,7 +30,7 @@ def test_streamed_rows_are_the_stored_ones():
 
 @pytest.mark.parametrize("rows_at_once", [1, 64, 100])
 @pytest.mark.parametrize("start", [0, 1, 10, 11, 12, 27])
-def test_a_run_resumes_from_the_number_of_its_batch(start, rows_at_once, monkeypatch):
+def test_a_run_resumes_from_a_batch_number(start, rows_at_once, monkeypatch):
     monkeypatch.setattr(stream, "CHUNK", rows_at_once)
     dataset = StreamedDataset(TEXT, Config(dataset_size=333), seed=3)
     loader = StreamLoader(dataset, batch_size=32)
@@ -43,7 +43,7 @@ def test_a_run_resumes_from_the_number_of_its_batch(start, rows_at_once, monkeyp
         assert torch.equal(labels, expected_labels)
 
 
-def test_a_batch_stays_as_it_is_while_others_are_read():
+def test_later_batches_do_not_overwrite_a_batch():
     _, loader, _ = create_dataloader(TEXT, Config(dataset_size=100_000))
     batches = iter(loader)
     first, _ = next(batches)
@@ -53,8 +53,10 @@ def test_a_batch_stays_as_it_is_while_others_are_read():
     assert torch.equal(first, kept)
 
 
-def test_ten_thousand_million_rows_start_at_once_and_hold_memory_flat():
-    create_dataloader(TEXT, Config(dataset_size=100))[1].__iter__().__next__()  # compiled, threads started
+def test_ten_billion_rows_start_at_once_in_constant_memory():
+    create_dataloader(TEXT, Config(dataset_size=100))[
+        1
+    ].__iter__().__next__()  # compile the kernel and start the threads first
     process = psutil.Process()
     began = time.perf_counter()
     dataset, loader, _ = create_dataloader(TEXT, Config(dataset_size=10_000_000_000))
@@ -71,7 +73,7 @@ def test_ten_thousand_million_rows_start_at_once_and_hold_memory_flat():
     assert dataset[9_999_999_999][0].shape == (64,)
 
 
-def test_what_does_not_fit_is_refused_and_not_begun():
+def test_rows_that_do_not_fit_in_memory_are_refused_before_any_is_computed():
     dataset = StreamedDataset(TEXT, Config(dataset_size=10**13))
     with pytest.raises(MemoryError, match=r"10,000,000,000,000 rows .* are available: read them from the loader"):
         _ = dataset.tokens

@@ -9,11 +9,11 @@ from impl.augmentation import Tokenizer
 from impl.augmentation.tokenizer import CHUNK
 from impl.augmentation.vocabulary import BEG, CHARACTERS, END, PAD, UNK, VOCABULARY, clean
 
-ANY_TEXT = st.text(st.characters(), max_size=40)  # NUL, lone surrogates and all
+ANY_TEXT = st.text(st.characters(), max_size=40)  # including NUL and lone surrogates
 KNOWN_TEXT = st.text(st.sampled_from(CHARACTERS), max_size=40)
 
 
-def test_vocab_is_the_vocabulary():
+def test_vocab_maps_tokens_to_their_indices():
     assert list(Tokenizer(8).vocab.items()) == [(token, index) for index, token in enumerate(VOCABULARY)]
 
 
@@ -27,7 +27,7 @@ def test_encode():
 
 
 @given(st.lists(ANY_TEXT, max_size=5), st.integers(2, 50))
-def test_encode_batch_is_encode_of_each(texts, letters):
+def test_encode_batch_equals_encode_of_each_text(texts, letters):
     tokenizer = Tokenizer(letters)
     batch = tokenizer.encode_batch(texts)
     assert batch.dtype == np.uint8
@@ -36,7 +36,7 @@ def test_encode_batch_is_encode_of_each(texts, letters):
 
 
 def test_encode_batch_over_several_chunks():
-    tokenizer = Tokenizer(CHUNK // 2)  # two rows to a chunk
+    tokenizer = Tokenizer(CHUNK // 2)  # two rows per chunk
     texts = ["", "abc", "x" * CHUNK, "\0", "ẞ"]
     assert tokenizer.encode_batch(texts).tolist() == [tokenizer.encode(text) for text in texts]
 
@@ -51,14 +51,14 @@ def test_round_trip(text):
 
 
 @given(ANY_TEXT)
-def test_cleaned_text_is_known(text):
+def test_cleaned_text_has_no_unknown_characters(text):
     cleaned = clean(text)
     assert UNK not in Tokenizer(64).encode(cleaned)
     assert "," not in cleaned
     assert cleaned == cleaned.lower()
 
 
-def test_decode_reads_arrays_and_floats():
+def test_decode_accepts_arrays_and_floats():
     tokenizer = Tokenizer(8)
     assert tokenizer.decode(tokenizer.encode_batch(["abc"])[0].astype(np.float32)) == "abc"
 
@@ -77,13 +77,13 @@ def test_save_and_load(tmp_path):
 
 
 DAMAGED = {
-    "cut": b'{"max_letter_count": 12, "vocab',
-    "no text": b"\xff\xfe",
+    "truncated": b'{"max_letter_count": 12, "vocab',
+    "not text": b"\xff\xfe",
     "list": b"[]",
     "key missing": b'{"max_letter_count": 12}',
     "other vocabulary": b'{"max_letter_count": 12, "vocabulary": ["a"]}',
     "too narrow": json.dumps({"max_letter_count": 1, "vocabulary": VOCABULARY}).encode(),
-    "no number": json.dumps({"max_letter_count": "12", "vocabulary": VOCABULARY}).encode(),
+    "not a number": json.dumps({"max_letter_count": "12", "vocabulary": VOCABULARY}).encode(),
 }
 
 
@@ -94,7 +94,7 @@ def test_load_refuses_a_damaged_file(tmp_path, content):
         Tokenizer.load(tmp_path / "tokenizer.json")
 
 
-def test_load_names_a_missing_file(tmp_path):
+def test_load_error_names_the_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
         Tokenizer.load(tmp_path / "nowhere.json")
 

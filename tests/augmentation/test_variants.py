@@ -1,4 +1,4 @@
-"""What holds for every variant, whatever its random numbers."""
+"""Properties of every variant, whichever random numbers it draws."""
 
 import os
 import random
@@ -14,7 +14,7 @@ from impl.augmentation.vocabulary import BEG, END, PAD, UNK, clean
 
 TEXT = "01:ccInterview-02:ccInterview-03:ccInterview-04:ccInterview"
 WORDS = "The quick brown fox, jumps over the lazy dog (twice)!"
-# These follow the generators; the others must leave them alone.
+# These draw from the global generators; the others must not touch them.
 USES_THE_GLOBAL_GENERATORS = {"baseline", "exact"}
 POOLS = {"process_pool": process_pool, "multiprocessing_pool": multiprocessing_pool}
 
@@ -22,7 +22,7 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
 def lengths_of(tokens):
-    """Check that each row is <BEG>, characters, <END> if it fits, <PAD>; return the numbers of characters."""
+    """Check that each row is <BEG>, characters, <END> if it fits, <PAD>; return the number of characters per row."""
     assert (tokens[:, 0] == BEG).all()
     body = tokens[:, 1:]
     characters = (body > UNK).sum(axis=1)
@@ -46,7 +46,7 @@ def lengths_of(tokens):
         (TEXT, 60, 61),
         ("ẞß" * 60, 9, 64),
     ],
-    ids=["one word", "words", "cut", "L2", "L3", "one row", "just fits", "longer than L"],
+    ids=["one word", "words", "truncated", "L2", "L3", "one row", "just fits", "longer than L"],
 )
 def test_rows_and_labels(variant, text, size, letters):
     dataset = VARIANTS[variant](text, Config(size, max_letter_count=letters, workers=1))
@@ -91,7 +91,7 @@ def test_seeds(variant):
 
 
 @every_variant
-def test_no_budget_still_allows_one_change(variant):
+def test_a_zero_budget_still_allows_one_change(variant):
     dataset = VARIANTS[variant](WORDS, Config(dataset_size=300, max_modifications=0, workers=1))
     original = clean(WORDS)
     lengths = lengths_of(dataset.tokens)
@@ -106,26 +106,26 @@ def test_no_budget_still_allows_one_change(variant):
 
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "baseline"])
 @pytest.mark.parametrize("text", ["a", "ß", "ab", "a b"])
-def test_emptied_text_is_finished(variant, text):
+def test_a_text_emptied_by_edits_is_accepted(variant, text):
     tokens = VARIANTS[variant](text, Config(dataset_size=2000, max_letter_count=8, workers=1)).tokens
     assert lengths_of(tokens).min() == 0
 
 
-def test_emptied_text_raises_in_the_baseline():
+def test_a_text_emptied_by_edits_raises_in_the_baseline():
     with pytest.raises(IndexError):
         VARIANTS["baseline"]("a", Config(dataset_size=2000))
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS.keys() - USES_THE_GLOBAL_GENERATORS))
-def test_global_generators_are_left_alone(variant):
-    before, words_before = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002 - see the name
+def test_global_generators_are_not_touched(variant):
+    python_state, numpy_state = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002 - see the test's name
     VARIANTS[variant](WORDS, Config(dataset_size=100, workers=1))
-    assert random.getstate() == before
-    np.testing.assert_equal(np.random.get_state(legacy=False), words_before)  # noqa: NPY002 - see the name
+    assert random.getstate() == python_state
+    np.testing.assert_equal(np.random.get_state(legacy=False), numpy_state)  # noqa: NPY002 - see the test's name
 
 
 @pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
-def test_pools_do_not_depend_on_the_workers(pool):
+def test_pool_results_do_not_depend_on_the_number_of_workers(pool):
     config = Config(dataset_size=2 * batches.BATCH_ROWS + 1, workers=3)
     dataset = pool.build(TEXT, config)
     parts = list(map(batches.make_batch, batches.jobs(clean(TEXT), config, 7)))
@@ -136,12 +136,12 @@ def test_pools_do_not_depend_on_the_workers(pool):
 
 
 @pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
-def test_pools_pass_on_what_a_worker_raises(pool, monkeypatch):
-    monkeypatch.setattr(pool, "make_batch", os.strerror)  # found by name in the worker, and refuses a job
+def test_pools_reraise_a_worker_error(pool, monkeypatch):
+    monkeypatch.setattr(pool, "make_batch", os.strerror)  # can be pickled by name, and raises TypeError for a job
     with pytest.raises(TypeError):
         pool.build(TEXT, Config(dataset_size=10, workers=1))
 
 
-def test_importing_the_package_leaves_torch_out():
+def test_importing_the_package_does_not_import_torch():
     code = "import sys, impl.augmentation; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

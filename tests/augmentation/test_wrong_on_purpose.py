@@ -1,4 +1,4 @@
-"""Every check of the benchmark module fails for a wrong result, and names the fault and its size."""
+"""Every check of the benchmark module fails for a wrong result, and reports the fault and its size."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ def one_label(dataset):
     dataset.labels[5] ^= 1
 
 
-def one_row_less(dataset):
+def one_row_missing(dataset):
     dataset.tokens = dataset.tokens[:-1]
 
 
@@ -46,7 +46,7 @@ def one_row_less(dataset):
     [
         (one_token, r"1 of 320064 tokens differ from the baseline's; the first at \[17, 3\]: \d+ instead of \d+"),
         (one_label, r"1 of 5001 labels differ from the baseline's; the first at \[5\]: [01] instead of [01]"),
-        (one_row_less, r"tokens have shape \(5000, 64\) and not \(5001, 64\)"),
+        (one_row_missing, r"tokens have shape \(5000, 64\) and not \(5001, 64\)"),
     ],
 )
 def test_a_wrong_row(corrupt, message, monkeypatch):
@@ -56,20 +56,20 @@ def test_a_wrong_row(corrupt, message, monkeypatch):
 
 
 @pytest.mark.parametrize("name", [name for name in VARIANTS if VARIANTS[name].promise != SAME_BYTES])
-def test_a_variant_that_promises_the_same_bytes_and_returns_others(name, monkeypatch):
+def test_a_variant_that_promises_the_same_bytes_and_returns_different_ones(name, monkeypatch):
     wrong = replace(VARIANTS[name], promise=SAME_BYTES)
     monkeypatch.setattr(case, "VARIANTS", {**VARIANTS, "wrong": wrong})
     with pytest.raises(AssertionError, match=r"\d+ of 4032 tokens differ from the baseline's"):
         case.test_matches("wrong", 63, case.TEXT)
 
 
-def test_generators_in_another_state(monkeypatch):
-    def draws_once_more(text, config, seed=7):
+def test_global_generators_in_a_different_state(monkeypatch):
+    def draws_one_extra_number(text, config, seed=7):
         dataset = VARIANTS["exact"](text, config, seed)
-        np.random.random()  # noqa: NPY002 - the generator this is about
+        np.random.random()  # noqa: NPY002 - the generator under test
         return dataset
 
-    wrong = replace(VARIANTS["exact"], build=draws_once_more)
+    wrong = replace(VARIANTS["exact"], build=draws_one_extra_number)
     monkeypatch.setattr(case, "VARIANTS", {**VARIANTS, "wrong": wrong})
     with pytest.raises(AssertionError, match="the global generators are in another state"):
         case.test_matches("wrong", 63, case.TEXT)
@@ -115,7 +115,7 @@ def test_wrong_batches():
         ),
     ],
 )
-def test_a_claim_beyond_the_truth(test, change, message, pytester, monkeypatch, request):
+def test_a_claim_that_does_not_hold(test, change, message, pytester, monkeypatch, request):
     monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
     pytester.makepyfile(test_augmentation=SUITE.format(test=test, change=change))
     result = pytester.runpytest_subprocess("-p", "benchmarks.gate.plugin", "-k", "exact")

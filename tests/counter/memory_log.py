@@ -1,10 +1,10 @@
-"""A log in memory, for schedules and searches in which files would only be slow."""
+"""An in-memory log for the schedules and the interleaving search, where files would only slow things down."""
 
 import re
 
 
 class MemoryLog:
-    """A list of texts that can be opened, written to and read back."""
+    """A list of strings that can be opened, written to and read back."""
 
     def __init__(self):
         self.texts = []

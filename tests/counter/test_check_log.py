@@ -1,4 +1,4 @@
-"""The reader of logs must find every kind of damage, and name it: the benchmark believes what it says."""
+"""`check_log` must detect and report every kind of damage, because the benchmark relies on its report."""
 
 import time
 
@@ -18,7 +18,7 @@ def an_entry(count, thread=1, again=None, thread_again=None, stamp="1710386059.9
 GOOD = [an_entry(n) for n in range(1, 6)]
 
 
-def read(tmp_path, text, limit=5):
+def check(tmp_path, text, limit=5):
     path = tmp_path / "log"
     path.write_text(text, newline="")
     return check_log(path, limit)
@@ -30,7 +30,7 @@ def faults(report):
 
 
 def test_a_good_log(tmp_path):
-    report = read(tmp_path, "".join(GOOD))
+    report = check(tmp_path, "".join(GOOD))
     assert report.ok
     assert report.complete
     assert (report.entries, report.last, faults(report)) == (5, 5, {})
@@ -38,12 +38,12 @@ def test_a_good_log(tmp_path):
 
 
 def test_an_empty_log(tmp_path):
-    assert read(tmp_path, "", limit=0).ok
-    assert faults(read(tmp_path, "", limit=3)) == {"gaps": 3}
+    assert check(tmp_path, "", limit=0).ok
+    assert faults(check(tmp_path, "", limit=3)) == {"gaps": 3}
 
 
 @pytest.mark.parametrize(
-    ("text", "found", "said"),
+    ("text", "expected", "message"),
     [
         ("".join([*GOOD[:3], GOOD[2], *GOOD[3:]]), {"duplicates": 1}, "count 3 occurs 2 times"),
         ("".join([*GOOD, GOOD[2]]), {"duplicates": 1, "out_of_order": 1}, "count 3 follows 5"),
@@ -75,37 +75,37 @@ def test_an_empty_log(tmp_path):
         ),
     ],
 )
-def test_damage_is_found_and_named(text, found, said, tmp_path):
-    report = read(tmp_path, text)
-    assert faults(report) == found
+def test_damage_is_detected_and_reported(text, expected, message, tmp_path):
+    report = check(tmp_path, text)
+    assert faults(report) == expected
     assert not report.ok
-    assert report.complete == (set(found) == {"out_of_order"})
-    assert said in str(report)
+    assert report.complete == (set(expected) == {"out_of_order"})
+    assert message in str(report)
 
 
-def test_every_single_byte_matters(tmp_path):
+def test_a_change_of_any_byte_is_detected(tmp_path):
     text = "".join(GOOD[:2])
-    for at in range(len(text)):
-        assert not read(tmp_path, f"{text[:at]}x{text[at + 1 :]}", limit=2).ok, f"byte {at}"
+    for position in range(len(text)):
+        assert not check(tmp_path, f"{text[:position]}x{text[position + 1 :]}", limit=2).ok, f"byte {position}"
 
 
-def test_a_clock_set_back_is_told_and_no_fault(tmp_path):
-    report = read(tmp_path, GOOD[0] + an_entry(2, stamp="1710386059.911843"), limit=2)
+def test_a_clock_set_back_is_reported_but_is_not_a_fault(tmp_path):
+    report = check(tmp_path, GOOD[0] + an_entry(2, stamp="1710386059.911843"), limit=2)
     assert report.ok
     assert report.backwards == 1
 
 
-def test_a_hundred_thousand_entries_are_read_quickly(tmp_path):
+def test_a_hundred_thousand_entries_are_checked_quickly(tmp_path):
     path = tmp_path / "log"
     VARIANTS["optimised"](path)
     seconds = []
     for _ in range(5):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         assert check_log(path, 100_000).ok
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     assert min(seconds) < 1.0, "0.1 s on one core of an AMD EPYC (Zen 5), CPython 3.11, 2026-11-23"
 
 
-def test_no_log(tmp_path):
+def test_a_missing_log(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing"):
         check_log(tmp_path / "nothing", 5)

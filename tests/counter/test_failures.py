@@ -1,6 +1,6 @@
-"""What `optimised` promises when a thread dies or the disk is full: the error arrives, nobody hangs, a whole prefix.
+"""When a thread dies or the disk is full, every variant raises the error and no thread hangs.
 
-That the error arrives and nobody hangs holds for every variant.
+`optimised` also promises that the log is then a prefix of the complete log, made of whole entries.
 """
 
 import _thread
@@ -24,16 +24,16 @@ ROOT = Path(__file__).parents[2]
 
 
 class Death(BaseException):
-    """Not an Exception, and so nothing that a handler would expect."""
+    """A BaseException, so that `except Exception` does not catch it."""
 
 
 @pytest.fixture(autouse=True)
-def no_thread_is_left():
+def no_thread_is_left_running():
     before = _thread._count()
     yield
     deadline = time.monotonic() + 5
     while _thread._count() > before and time.monotonic() < deadline:
-        time.sleep(0.001)  # a thread has said that it ended, and the interpreter is still putting it away
+        time.sleep(0.001)  # a thread has signalled its end, but the interpreter has not removed it yet
     assert _thread._count() == before
 
 
@@ -45,15 +45,15 @@ def assert_prefix(path, *, shorter_than):
 
 
 def die_at_call(number, function):
-    """`function`, but its call of this number is a death."""
+    """Return `function`, except that its nth call raises Death."""
     calls = iter(range(1, 10**9))
 
-    def mortal(*args, **kwargs):
+    def dying(*args, **kwargs):
         if next(calls) == number:
             raise Death(number)
         return function(*args, **kwargs)
 
-    return mortal
+    return dying
 
 
 @pytest.mark.parametrize("call", [1, 2, 4, 9, 14])
@@ -66,23 +66,23 @@ def test_a_thread_dies_in_any_step(step, call, tmp_path, monkeypatch):
 
 
 def test_a_thread_dies_at_any_line(tmp_path, monkeypatch):
-    """Thread 2 is killed at the first line it runs within the loop, in the next run at the second, and so on.
+    """Thread 2 is killed at the first line it runs in the loop, in the next run at the second line, and so on.
 
-    Spared are the handler, and lines where nothing is called and so no exception can arise or be delivered; a tracer
-    can raise one there all the same, between a `with` and its lock, and no lock of Python's would be let go.
+    Two kinds of lines are skipped: the error handler, and lines that call nothing, where no exception can occur. A
+    tracer can raise one even there, between a `with` and taking its lock, and then no Python lock would be released.
     """
     count_up = optimised.count_up
     codes = {count_up.__code__, optimised.claim.__code__}
     source, first = inspect.getsourcelines(count_up)
-    bare = ("with ", "try:", "break", "except", "shared.halt.set", "raise")
-    spared = {first + n for n, line in enumerate(source) if line.strip().startswith(bare)}
-    left = died = 0
+    skipped_starts = ("with ", "try:", "break", "except", "shared.halt.set", "raise")
+    skipped = {first + n for n, line in enumerate(source) if line.strip().startswith(skipped_starts)}
+    remaining = deaths = 0
 
     def trace(frame, event, arg):
-        nonlocal left
-        if event == "line" and frame.f_lineno not in spared:
-            left -= 1
-            if not left:
+        nonlocal remaining
+        if event == "line" and frame.f_lineno not in skipped:
+            remaining -= 1
+            if not remaining:
                 raise Death(frame.f_lineno)
         return trace
 
@@ -96,38 +96,38 @@ def test_a_thread_dies_at_any_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(optimised, "count_up", traced)
     for line in range(1, 61):
-        left = line
+        remaining = line
         try:
             result = VARIANTS["optimised"](tmp_path / "log", threads=3, limit=600)
         except Death:
-            died += 1
-            assert_prefix(tmp_path / "log", shorter_than=601)  # it may die when all is written
-        else:  # thread 2 got too few blocks to run so many lines
+            deaths += 1
+            assert_prefix(tmp_path / "log", shorter_than=601)  # it may die after everything is written
+        else:  # thread 2 got too few blocks to reach that line
             assert result.count == 600
             assert check_log(tmp_path / "log", 600).ok
-    assert died >= 20
+    assert deaths >= 20
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_dead_thread_is_reported_by_every_variant(name, tmp_path, monkeypatch):
+def test_every_variant_reports_a_dead_thread(name, tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time", die_at_call(500, time.time))
     with pytest.raises(Death, match="500"):
         VARIANTS[name](tmp_path / "log", limit=1_000_000)
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize("room", [0, 1, 100, 127, 128, 500_000, 8_000_001])
-def test_a_full_disk(room, tmp_path, monkeypatch):
-    """First a short write, then the error: as the kernel does it."""
-    write, left = os.write, room
+@pytest.mark.parametrize("capacity", [0, 1, 100, 127, 128, 500_000, 8_000_001])
+def test_a_full_disk(capacity, tmp_path, monkeypatch):
+    """A short write and then the error, as the kernel does it."""
+    write, remaining = os.write, capacity
 
     def write_what_fits(file, data):
-        nonlocal left
-        if not left:
+        nonlocal remaining
+        if not remaining:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        done = write(file, data[:left])
-        left -= done
-        return done
+        written = write(file, data[:remaining])
+        remaining -= written
+        return written
 
     monkeypatch.setattr(os, "write", write_what_fits)
     with pytest.raises(OSError, match="No space left") as caught:
@@ -135,7 +135,7 @@ def test_a_full_disk(room, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert caught.value.errno == errno.ENOSPC
     entries = assert_prefix(tmp_path / "log", shorter_than=100_000)
-    assert room - 150 < (tmp_path / "log").stat().st_size <= room, f"{entries} whole entries, and not one more"
+    assert capacity - 150 < (tmp_path / "log").stat().st_size <= capacity, f"{entries} whole entries, and nothing else"
 
 
 def test_short_writes_are_completed(tmp_path, monkeypatch):
@@ -157,19 +157,19 @@ def test_a_file_size_limit(tmp_path):
     """The kernel's own short write and error, without a full disk: RLIMIT_FSIZE."""
     pytest.importorskip("resource", reason="RLIMIT_FSIZE is POSIX's")
     path = tmp_path / "log"
-    said = run_in_process(
+    output = run_in_process(
         "import resource\n"
         "from impl.counter import VARIANTS\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_003, 1_000_003))\n"
         f"try:\n    VARIANTS['optimised']({str(path)!r})\n"
         "except OSError as error:\n    print(error.strerror)\n"
     )
-    assert said == "File too large\n"
+    assert output == "File too large\n"
     assert_prefix(path, shorter_than=100_000)
     assert 999_850 < path.stat().st_size <= 1_000_003
 
 
-def test_a_disk_that_is_really_full(tmp_path):
+def test_a_tmpfs_that_is_full(tmp_path):
     mount = shutil.which("mount")
     if mount is None or not hasattr(os, "geteuid") or os.geteuid() != 0:
         pytest.skip("only root can mount a small tmpfs")
@@ -189,21 +189,21 @@ def test_a_disk_that_is_really_full(tmp_path):
 
 
 @pytest.fixture
-def heard():
-    """Ctrl-C is heard, as whoever starts this in the background may have switched it off."""
+def ctrl_c_enabled():
+    """Handle SIGINT, which a shell that runs the tests in the background may have disabled."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 def ctrl_c(seconds):
-    """A timer that will press it: a real signal, which also wakes the main thread."""
+    """Start a timer that sends a real SIGINT, which also wakes the main thread; return the timer."""
     timer = threading.Timer(seconds, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
     timer.start()
     return timer
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("ctrl_c_enabled")
 @pytest.mark.parametrize("name", VARIANTS)
 def test_ctrl_c_stops_the_threads(name, tmp_path):
     timer = ctrl_c(0.05)
@@ -214,16 +214,16 @@ def test_ctrl_c_stops_the_threads(name, tmp_path):
         assert_prefix(tmp_path / "log", shorter_than=50_000_000)
 
 
-def test_further_ctrl_c_do_not_leave_threads_behind():
+def test_repeated_ctrl_c_leaves_no_thread_behind():
     class Interrupted(threading.Event):
-        left = 3
+        remaining = 3
 
         def wait(self, timeout=None):
-            self.left -= 1
-            if self.left < 0:
+            self.remaining -= 1
+            if self.remaining < 0:
                 self.set()
                 return True
-            raise KeyboardInterrupt(3 - self.left)
+            raise KeyboardInterrupt(3 - self.remaining)
 
     noted = []
     wait(end := Interrupted(), noted.append)
@@ -231,14 +231,14 @@ def test_further_ctrl_c_do_not_leave_threads_behind():
     assert [error.args for error in noted] == [(1,), (2,), (3,)]
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("ctrl_c_enabled")
 def test_ctrl_c_does_not_wait_for_the_start_delay(tmp_path):
-    begun = time.perf_counter()
+    start = time.perf_counter()
     timer = ctrl_c(0.05)
     with pytest.raises(KeyboardInterrupt):
         VARIANTS["optimised"](tmp_path / "log", start_delay=60)
     timer.join()
-    assert time.perf_counter() - begun < 30
+    assert time.perf_counter() - start < 30
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -255,7 +255,7 @@ def test_a_thread_that_cannot_be_started(name, tmp_path, monkeypatch):
         VARIANTS[name](tmp_path / "log")
 
 
-def test_the_first_error_is_the_one_that_is_told(tmp_path, monkeypatch):
+def test_the_first_error_is_the_one_that_is_raised(tmp_path, monkeypatch):
     monkeypatch.setattr(optimised, "write_all", die_at_call(1, lambda *_: None))
     with pytest.raises(Death, match="1"):
         VARIANTS["optimised"](tmp_path / "log", threads=200)

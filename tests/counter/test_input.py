@@ -1,4 +1,4 @@
-"""Arguments: what is wrong is said before a thread starts; what is odd but right works."""
+"""Arguments: invalid ones raise an error before a thread starts; unusual but valid ones work."""
 
 import _thread
 import os
@@ -19,7 +19,7 @@ def no_thread_starts(monkeypatch):
 
 @every_variant
 @pytest.mark.parametrize(
-    ("arguments", "error", "said"),
+    ("arguments", "error", "message"),
     [
         ({"threads": 0}, ValueError, "threads must be at least 1, got 0"),
         ({"threads": -1}, ValueError, "threads must be at least 1"),
@@ -38,15 +38,15 @@ def no_thread_starts(monkeypatch):
         ({"start_delay": True}, TypeError, "start_delay"),
     ],
 )
-def test_bad_numbers(name, arguments, error, said, tmp_path, no_thread_starts):
-    with pytest.raises(error, match=said):
+def test_bad_numbers(name, arguments, error, message, tmp_path, no_thread_starts):
+    with pytest.raises(error, match=message):
         VARIANTS[name](tmp_path / "log", **arguments)
-    assert not (tmp_path / "log").exists(), "a log is not emptied for nothing"
+    assert not (tmp_path / "log").exists(), "bad arguments must not empty a log"
 
 
 @every_variant
 @pytest.mark.parametrize("path", [7, None, b"log", 1.5])
-def test_no_path(name, path, no_thread_starts):
+def test_not_a_path(name, path, no_thread_starts):
     with pytest.raises(TypeError, match="log_path must be a path"):
         VARIANTS[name](path)
 
@@ -79,7 +79,7 @@ def test_a_log_that_may_not_be_written(name, tmp_path, no_thread_starts):
 
 
 @every_variant
-def test_a_missing_folder_is_made(name, tmp_path):
+def test_a_missing_folder_is_created(name, tmp_path):
     path = tmp_path / "a" / "b" / "log"
     VARIANTS[name](path, threads=1, limit=3)
     assert check_log(path, 3).ok
@@ -109,7 +109,7 @@ def test_odd_sizes(name, threads, limit, tmp_path):
 
 
 def test_more_than_eight_digits_and_a_million_threads():
-    """As text only: nobody waits for such a log."""
+    """The formatting only: a log of that size would take too long to write."""
     text = bytes(optimised.entries(1_000_000, 123_456_789_012, np.array([1.5]))).decode()
     assert text == (
         "Increased Count to 123456789012 from thread 1000000\nTimestamp: 0000000001.500000\n"
@@ -118,32 +118,32 @@ def test_more_than_eight_digits_and_a_million_threads():
 
 
 @every_variant
-def test_the_start_delay_is_kept_and_not_counted(name, tmp_path):
-    begun = time.perf_counter()
+def test_the_start_delay_is_observed_but_not_counted(name, tmp_path):
+    start = time.perf_counter()
     result = VARIANTS[name](tmp_path / "log", threads=2, limit=2, start_delay=0.3)
-    assert time.perf_counter() - begun >= 0.3
+    assert time.perf_counter() - start >= 0.3
     assert 0 < result.seconds < 0.3
 
 
 @pytest.mark.parametrize("first", [1, 10, 9_999 - 49, 10_000, 99_900, 12_345_678])
-def test_entries_are_what_plain_formatting_gives(first):
-    """Stamps across the end of a second, the very end of one, and a clock set back by a day."""
+def test_entries_equal_plain_string_formatting(first):
+    """Timestamps at and across the end of a second, and a clock set back by a day."""
     stamps = np.array(
         [1710386059.9, 1710386059.999999, 1710386060.0, 1710386060.000001, 1710299660.25, 1710299660.911844]
     )
     expected = ""
     for count, stamp in enumerate(stamps.tolist(), first):
-        moment = f"{int(stamp)}.{int((stamp - int(stamp)) * 1e6):06d}"
-        assert abs(float(moment) - stamp) < 1.1e-6
+        expected_stamp = f"{int(stamp)}.{int((stamp - int(stamp)) * 1e6):06d}"
+        assert abs(float(expected_stamp) - stamp) < 1.1e-6
         expected += (
-            f"Increased Count to {count} from thread 12\nTimestamp: {moment}\n"
+            f"Increased Count to {count} from thread 12\nTimestamp: {expected_stamp}\n"
             f"After some time... Now the count is {count} from thread 12\n\n"
         )
     assert bytes(optimised.entries(12, first, stamps)).decode() == expected
 
 
-def test_each_entry_has_its_own_moment(tmp_path):
-    """The clock is read for each: most stamps differ, and all lie within the run."""
+def test_each_entry_has_its_own_timestamp(tmp_path):
+    """The clock is read for each entry: most timestamps differ, and all lie within the run."""
     before = time.time()
     VARIANTS["optimised"](tmp_path / "log", limit=20_000)
     after = time.time()

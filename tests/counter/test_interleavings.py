@@ -1,10 +1,11 @@
-"""Layer one: every interleaving of two threads, driving the variants' own code under frontrun's scheduler.
+"""Layer one: every interleaving of two threads, running the variants' own code under frontrun's scheduler.
 
-The search is DPOR: of interleavings that differ only in the order of independent steps it runs one. For the good
-variants it has no preemption bound and is exhaustive: it ended by itself, below its cap (a capped search is called a
-pass too, so that is asserted), in blocks of one entry, with the log in memory. The baseline's interleavings were not
-all run (limit 1: 6,655 in 25 s, and no end); one that fails is enough, and with at most two preemptions it is found at
-once. That the search would see a fault in the good ones is shown by faulty twins, the same code without a lock.
+The search uses dynamic partial-order reduction (DPOR): among interleavings that differ only in the order of independent
+steps, it runs one. For the correct variants the search has no preemption bound and is exhaustive, with blocks of one
+entry and the log in memory. frontrun also reports a pass when the search stops at its cap, so the tests assert that it
+ended below the cap. The baseline has too many interleavings to run them all (limit 1: 6,655 in 25 s, unfinished). One
+that fails is enough, and it is found at once with at most two preemptions. To show that the search would detect a fault
+in the correct variants, it also runs the same code without a lock.
 """
 
 from contextlib import suppress
@@ -23,14 +24,14 @@ CAP = 20_000
 @pytest.fixture(autouse=True)
 def cooperative_locks():
     for thread in (1, 2):
-        optimised.layout(thread, 1)  # or the first interleavings would also be about the cache of this function
+        optimised.layout(thread, 1)  # fill this function's cache, or the first interleavings would also cover that
     patch_locks()
     yield
     unpatch_locks()
 
 
 class Model:
-    """What two threads share; `step(model, thread)` is the variant's own loop."""
+    """The state that two threads share; `step(model, thread)` is the variant's own loop."""
 
     def __init__(self, step, limit):
         self.shared = Shared(limit)
@@ -38,13 +39,13 @@ class Model:
         self.step = step
 
 
-def explore(step, limit, holds, *, preemptions=None, first=False):
+def explore(step, limit, invariant, *, preemptions=None, stop_on_first=False):
     return frontrun.explore(
         setup=lambda: Model(step, limit),
         workers=[lambda model: model.step(model, 1), lambda model: model.step(model, 2)],
-        invariant=holds,
+        invariant=invariant,
         preemption_bound=preemptions,
-        stop_on_first=first,
+        stop_on_first=stop_on_first,
         max_executions=CAP,
         detect_io=False,
         reproduce_on_failure=0,
@@ -70,16 +71,16 @@ VARIANTS = {
 }
 
 
-# The number of interleavings is frontrun's and the interpreter's to decide; seen with frontrun 0.7 on CPython 3.11 for
-# limits 3 and 4: locked 73 and 433, sequential 12 and 24, optimised (blocks of one) 12 and 24.
+# The number of interleavings depends on frontrun and on the interpreter. With frontrun 0.7 on CPython 3.11, for limits
+# 3 and 4: locked 73 and 433, sequential 12 and 24, optimised (blocks of one) 12 and 24.
 @pytest.mark.parametrize("limit", [3, 4])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_no_interleaving_breaks_it(name, limit, record_property):
-    step, holds = VARIANTS[name]
-    result = explore(step, limit, holds)
+def test_no_interleaving_breaks_the_invariant(name, limit, record_property):
+    step, invariant = VARIANTS[name]
+    result = explore(step, limit, invariant)
     record_property("interleavings", result.num_explored)
     result.assert_holds()
-    assert 2 * limit <= result.num_explored < CAP, "more than a handful, and not stopped by the cap"
+    assert 2 * limit <= result.num_explored < CAP, "too few interleavings, or the search was stopped by its cap"
 
 
 def test_baseline_overshoots_in_some_interleaving():
@@ -88,7 +89,7 @@ def test_baseline_overshoots_in_some_interleaving():
         3,
         lambda model: model.shared.count == model.shared.limit,
         preemptions=2,
-        first=True,
+        stop_on_first=True,
     )
     assert result.property_holds is False
     assert "Shared.count" in result.explanation
@@ -100,7 +101,7 @@ def test_baseline_contradicts_itself_in_some_interleaving():
         3,
         lambda model: all(first == again for first, again in model.log.counts),
         preemptions=2,
-        first=True,
+        stop_on_first=True,
     )
     assert result.property_holds is False
 
@@ -120,14 +121,14 @@ class NoLock:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_the_search_sees_a_missing_lock(name):
-    step, holds = VARIANTS[name]
+def test_the_search_detects_a_missing_lock(name):
+    step, invariant = VARIANTS[name]
 
     def without_lock(model, thread):
         model.shared.lock = NoLock()
         step(model, thread)
 
-    assert explore(without_lock, 3, holds, first=True).property_holds is False
+    assert explore(without_lock, 3, invariant, stop_on_first=True).property_holds is False
 
 
 class DiskFullError(Exception):
@@ -148,15 +149,15 @@ def prefix(model):
     return model.log.counts == [(1, 1)]
 
 
-def test_in_no_interleaving_anything_is_written_after_a_failure():
+def test_no_interleaving_writes_anything_after_a_failure():
     result = explore(count_up_on_a_disk_full_at_2, 4, prefix)
     result.assert_holds()
     assert 2 <= result.num_explored < CAP
 
 
-def test_the_search_sees_a_failure_that_stops_nobody():
-    def and_nobody_told(model, thread):
+def test_the_search_detects_a_failure_that_does_not_stop_the_other_thread():
+    def without_halt(model, thread):
         model.shared.halt.set = lambda: None
         count_up_on_a_disk_full_at_2(model, thread)
 
-    assert explore(and_nobody_told, 4, prefix, first=True).property_holds is False
+    assert explore(without_halt, 4, prefix, stop_on_first=True).property_holds is False

@@ -1,4 +1,4 @@
-"""Layer two: the baseline's two faults by a written schedule, so that they are shown and not hoped for."""
+"""Layer two: schedules that force each of the baseline's two faults, so that showing them does not depend on chance."""
 
 import threading
 
@@ -11,7 +11,7 @@ from tests.counter.memory_log import MemoryLog
 
 @pytest.mark.parametrize("threads", [2, 15])
 def test_baseline_overshoots_by_all_but_one_thread(threads):
-    """Every thread passes the test before any opens the log, and then every one counts."""
+    """Every thread passes the limit check before any opens the log, and then each of them counts."""
     shared, log, all_passed = Shared(limit=1), MemoryLog(), threading.Barrier(threads)
 
     def open_log():
@@ -24,14 +24,14 @@ def test_baseline_overshoots_by_all_but_one_thread(threads):
 
 
 def test_baseline_overshoots_in_its_file(tmp_path, monkeypatch):
-    """The same through the public function, the schedule put where the file is opened."""
+    """The same fault through the public function, with the barrier where the file is opened."""
     path, all_passed = tmp_path / "log", threading.Barrier(15)
-    opened = type(path).open
+    original_open = type(path).open
 
     def open_together(self, mode="r", *args, **kwargs):
         if mode == "a":
             all_passed.wait(timeout=10)
-        return opened(self, mode, *args, **kwargs)
+        return original_open(self, mode, *args, **kwargs)
 
     monkeypatch.setattr(type(path), "open", open_together)
     assert VARIANTS["baseline"](path, threads=15, limit=1).count == 15
@@ -40,15 +40,15 @@ def test_baseline_overshoots_in_its_file(tmp_path, monkeypatch):
     assert report.entries == 15
 
 
-def test_baselines_first_and_third_line_differ():
-    """Thread 2 counts while thread 1 is between its first and its third line."""
+def test_baseline_first_and_third_lines_differ():
+    """Thread 2 counts while thread 1 is between its first line and its third."""
     shared, log = Shared(limit=2), MemoryLog()
-    first_said, second_counted = threading.Event(), threading.Event()
+    first_line_written, second_counted = threading.Event(), threading.Event()
 
     def schedule(write):
         def step(text):
             if text == "Increased Count to 1 from thread 1\n":
-                first_said.set()
+                first_line_written.set()
                 assert second_counted.wait(timeout=10)
             elif text == "Increased Count to 2 from thread 2\n":
                 second_counted.set()
@@ -60,7 +60,7 @@ def test_baselines_first_and_third_line_differ():
 
     def work(thread):
         if thread == 2:
-            assert first_said.wait(timeout=10)
+            assert first_line_written.wait(timeout=10)
         return baseline.count_up(shared, thread, lambda: log)
 
     together(work, shared, threads=2, start_delay=0.0)

@@ -1,7 +1,8 @@
-"""Layers three and four: fifteen threads, as many switches as the interpreter can be made to do, again and again.
+"""Layers three and four: repeated runs of fifteen threads, with as many thread switches as the interpreter allows.
 
-`optimised` counts to 100,000 fifty times over. The others open or write per entry and are a hundred times slower, so
-theirs are twenty runs, `sequential` to 50,000 and `locked` to 10,000: what fits in some five seconds each.
+`optimised` counts to 100,000 fifty times. The others open or write the file once per entry and are about a hundred
+times slower, so they get twenty runs each, `sequential` to 50,000 and `locked` to 10,000, which take about five seconds
+each.
 """
 
 import os
@@ -19,8 +20,8 @@ RUNS = [("locked", 10_000, 20), ("sequential", 50_000, 20), ("optimised", 100_00
 
 
 @pytest.fixture
-def restless():
-    """Threads take turns after a microsecond, not after five milliseconds."""
+def frequent_switches():
+    """Set a switch interval of one microsecond instead of five milliseconds."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -28,10 +29,10 @@ def restless():
 
 
 def stress(name, limit, times, path):
-    """Run a variant again and again, and look at each log; return how many threads wrote, for each run."""
-    took_part = []
+    """Run a variant repeatedly and check each log; return how many threads wrote in each run."""
+    writers_per_run = []
     for _ in range(times):
-        path.unlink(missing_ok=True)  # a new file: emptying an old one takes longer than writing it
+        path.unlink(missing_ok=True)  # emptying an old file takes longer than writing a new one
         result = VARIANTS[name](path, threads=15, limit=limit)
         report = check_log(path, limit)
         assert report.complete, report
@@ -39,24 +40,24 @@ def stress(name, limit, times, path):
             assert report.ok, report
             assert report.backwards == 0, report
         assert result.count == report.entries == sum(result.per_thread) == limit
-        took_part.append(sum(wrote > 0 for wrote in result.per_thread))
-    return took_part
+        writers_per_run.append(sum(wrote > 0 for wrote in result.per_thread))
+    return writers_per_run
 
 
 @pytest.mark.parametrize(("name", "limit", "times"), RUNS)
-def test_stress(name, limit, times, tmp_path, restless):
-    took_part = stress(name, limit, times, tmp_path / "log")
-    assert min(took_part) >= 2, f"threads that wrote, by run: {took_part}"
+def test_stress(name, limit, times, tmp_path, frequent_switches):
+    writers_per_run = stress(name, limit, times, tmp_path / "log")
+    assert min(writers_per_run) >= 2, f"threads that wrote, per run: {writers_per_run}"
 
 
 def test_several_threads_take_part(tmp_path):
-    """At the interpreter's own switch interval, which is the one that counts."""
-    took_part = stress("optimised", 100_000, 10, tmp_path / "log")
-    assert min(took_part) >= 2, f"threads that wrote, by run: {took_part}"
+    """At the interpreter's default switch interval, which is what users have."""
+    writers_per_run = stress("optimised", 100_000, 10, tmp_path / "log")
+    assert min(writers_per_run) >= 2, f"threads that wrote, per run: {writers_per_run}"
 
 
 @pytest.mark.parametrize("python", ["python3.13t", "python3.14t"])
-def test_stress_without_a_global_lock(python, tmp_path):
+def test_stress_without_the_gil(python, tmp_path):
     if shutil.which(python) is None:
         pytest.skip(f"{python}, a free-threaded CPython, is not on PATH")
     run = [python, "-c", f"from tests.counter.test_stress import without_gil; without_gil({str(tmp_path / 'log')!r})"]
@@ -69,7 +70,7 @@ def test_stress_without_a_global_lock(python, tmp_path):
 
 
 def without_gil(path):
-    """What runs there."""
+    """Run by the free-threaded interpreter."""
     assert not sys._is_gil_enabled()
     for name, limit, times in RUNS:
         stress(name, limit, times, Path(path))

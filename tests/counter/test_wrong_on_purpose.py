@@ -1,4 +1,4 @@
-"""The benchmark's own check fails for a variant that breaks its promise, and says what is wrong and how much of it."""
+"""The benchmark's own check fails for a variant that breaks its promise, and reports each fault and its count."""
 
 from dataclasses import replace
 from functools import partial
@@ -10,7 +10,7 @@ from impl.counter import COMPLETE_LOG, ORDERED_LOG, VARIANTS, WHOLE_ENTRIES
 
 
 def corrupted(log_path, threads=15, limit=100_000, start_delay=0.0, *, corrupt):
-    """The best variant, and then its log is changed."""
+    """Run the best variant, then corrupt its log."""
     result = VARIANTS[case.BEST](log_path, threads, limit, start_delay)
     entries = log_path.read_text().split("\n\n")[:-1]
     log_path.write_text("".join(f"{entry}\n\n" for entry in corrupt(entries)))
@@ -65,11 +65,11 @@ def test_a_kept_promise(corrupt, promise, runs):
     assert case.assert_kept(promise, run, 1_234) == len(corrupt([""] * 1_234)) - 1_234
 
 
-def test_matches_holds_a_variant_to_its_promise(runs, monkeypatch):
+def test_matches_checks_what_the_variant_promises(runs, monkeypatch):
     """The same wrong order fails under one promise and passes under a weaker one."""
     variant = replace(VARIANTS[case.BEST], build=partial(corrupted, corrupt=swapped))
     monkeypatch.setattr(case, "VARIANTS", {**VARIANTS, "wrong": variant})
-    monkeypatch.setattr(case, "without_clock", lambda _path: b"")  # with one thread the logs differ already
+    monkeypatch.setattr(case, "without_clock", lambda _path: b"")  # skip the one-thread check, which would fail first
     with pytest.raises(AssertionError, match="1 out of order"):
         case.test_matches("wrong", 1_234, runs)
     monkeypatch.setattr(case, "VARIANTS", {**VARIANTS, "wrong": replace(variant, promise=COMPLETE_LOG)})

@@ -1,4 +1,4 @@
-"""A small digit set and a model trained for seconds, in a cache that only these tests see."""
+"""A small digit set and a model trained for a few seconds, in a cache folder that only these tests use."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def digits(tmp_path_factory):
     return folder
 
 
-# Not for longer than a module: benchmarks in the same run are to have their own data.
+# Module scope, so that benchmarks in the same run use their own data.
 @pytest.fixture(scope="module", autouse=True)
 def small_cache(digits):
     folder = digits

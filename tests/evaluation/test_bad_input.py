@@ -1,4 +1,4 @@
-"""Each item of bad input, on every variant: a clear error."""
+"""Every kind of bad input raises a clear error in every variant."""
 
 import copy
 
@@ -22,7 +22,7 @@ def build(variant, model, **options):
 
 @every_variant
 @pytest.mark.parametrize(
-    ("spoil", "error", "says"),
+    ("corrupt", "error", "message"),
     [
         (lambda x, y: (x.float(), y), TypeError, "images must be uint8, not float32"),
         (lambda x, y: (x.numpy().astype(np.int16), y), TypeError, "images must be uint8, not int16"),
@@ -37,9 +37,9 @@ def build(variant, model, **options):
         (lambda x, y: (x, y - 1), ValueError, r"labels must be in 0 \.\. 9; label \d+ is -1"),
     ],
 )
-def test_images_and_labels(variant, spoil, error, says, model, images, labels):
-    with pytest.raises(error, match=says):
-        build(variant, model)(*spoil(images, labels))
+def test_images_and_labels(variant, corrupt, error, message, model, images, labels):
+    with pytest.raises(error, match=message):
+        build(variant, model)(*corrupt(images, labels))
 
 
 @every_variant
@@ -48,14 +48,16 @@ def test_a_model_in_training_mode(variant, model, images, labels):
     training[1].eval()
     modes = [module.training for module in training.modules()]
     weights = copy.deepcopy(training.state_dict())
-    found = build(variant, training)(images, labels)
+    result = build(variant, training)(images, labels)
     assert [module.training for module in training.modules()] == modes
-    assert all((weights[name] == value).all() for name, value in training.state_dict().items()), "it was trained"
+    assert all((weights[name] == value).all() for name, value in training.state_dict().items()), (
+        "evaluation changed the weights"
+    )
     expected = VARIANTS["baseline"](model)(images, labels)
-    assert (found.predictions == expected.predictions).all()
+    assert (result.predictions == expected.predictions).all()
 
 
-def test_the_mode_after_an_error(model, images, labels):
+def test_an_error_restores_the_training_mode(model, images, labels):
     training = copy.deepcopy(model).train()
     training[10].weight.data = torch.zeros(10, 3)
     with pytest.raises(RuntimeError):
@@ -80,12 +82,12 @@ def test_another_network(variant, model):
 
 
 @every_variant
-def test_arrays_views_and_memory_that_is_read_only(variant, model, images, labels):
+def test_arrays_views_and_read_only_memory(variant, model, images, labels):
     evaluate = build(variant, model)
     expected = evaluate(images[::2].contiguous(), labels[::2].contiguous()).predictions
     pixels, classes = images.numpy()[::2], labels.numpy()[::2]
-    found = evaluate(pixels, classes)
-    assert (found.predictions == expected).all()
+    result = evaluate(pixels, classes)
+    assert (result.predictions == expected).all()
     pixels = images.numpy().copy()
     pixels.flags.writeable = False
     assert (

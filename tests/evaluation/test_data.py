@@ -1,4 +1,4 @@
-"""Data and trained weights: made once, in one piece, and refused where they are damaged."""
+"""Data and trained weights: created once, written atomically, and rejected if damaged."""
 
 import shutil
 
@@ -25,7 +25,7 @@ def test_shapes_and_types(data):
         assert set(labels.tolist()) == set(range(10))
 
 
-def test_the_same_seed_draws_the_same():
+def test_the_same_seed_draws_the_same_digits():
     images, labels = draw_digits(300, 5)
     again, labels_again = draw_digits(300, 5)
     assert (images == again).all()
@@ -55,7 +55,7 @@ def test_a_missing_file(copied, monkeypatch):
         load_data()
 
 
-def test_a_download_goes_first(copied, tmp_path, monkeypatch):
+def test_downloaded_data_takes_precedence(copied, tmp_path, monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     copied.rename(tmp_path / "mnist")
     assert data_root() == tmp_path / "mnist"
@@ -64,13 +64,13 @@ def test_a_download_goes_first(copied, tmp_path, monkeypatch):
 
 def test_trained_once(model, small_cache, monkeypatch):
     assert not model.training
-    monkeypatch.setattr("impl.evaluation.training.train", lambda *_: pytest.fail("it was trained again"))
+    monkeypatch.setattr("impl.evaluation.training.train", lambda *_: pytest.fail("the model was trained again"))
     again = load_model()
     assert all((value == again.state_dict()[name]).all() for name, value in model.state_dict().items())
-    assert len(list((small_cache / "evaluation").iterdir())) == 1, "something besides the weights was left"
+    assert len(list((small_cache / "evaluation").iterdir())) == 1, "the folder holds something besides the weights"
 
 
-def test_training_leaves_the_generator_and_learns(data):
+def test_training_is_reproducible_and_restores_the_generator(data):
     images, labels = data[0]
     state = torch.get_rng_state()
     one, other = (train(images, labels, steps=3) for _ in range(2))
@@ -104,7 +104,7 @@ def test_weights_of_another_network(model, small_cache):
         path.write_bytes(good)
 
 
-def test_nothing_is_left_of_a_file_that_was_not_finished(tmp_path):
+def test_an_unfinished_file_is_removed(tmp_path):
     def fail(file):
         file.write(b"half")
         raise OSError("disk full")

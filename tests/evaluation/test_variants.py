@@ -1,4 +1,4 @@
-"""What `optimised` and `low_precision` compute, piece by piece and on a processor that lacks their instructions."""
+"""What `optimised` and `low_precision` compute, in parts and on processors that lack their instructions."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ needs_vnni = pytest.mark.skipif(low_precision.missing() is not None, reason=str(
 
 
 def random_model(seed):
-    """Nothing trained, and nothing that could be left out: every part of the batch normalisation matters."""
+    """An untrained model in which every part of the batch normalisation affects the result."""
     torch.manual_seed(seed)
     model = network.build()
     for norm in (model[1], model[5]):
@@ -39,10 +39,10 @@ def random_images(count):
 def test_random_weights(seed, wide):
     model = random_model(seed)
     images, labels = random_images(203)
-    found = np.full(203, -1)
+    predictions = np.full(203, -1)
     plan = float_plan(fold(model))._replace(wide=wide)
-    predict_float(tuple(plan), images.view(203, -1).numpy(), found)
-    assert (torch.from_numpy(found) == VARIANTS["baseline"](model)(images, labels).predictions).all()
+    predict_float(tuple(plan), images.view(203, -1).numpy(), predictions)
+    assert (torch.from_numpy(predictions) == VARIANTS["baseline"](model)(images, labels).predictions).all()
 
 
 @pytest.mark.parametrize("variant", ["optimised", pytest.param("low_precision", marks=needs_vnni)])
@@ -51,21 +51,21 @@ def test_random_weights(seed, wide):
 def test_any_count_on_any_number_of_threads(variant, threads, count, model, images, labels):
     expected = VARIANTS["baseline"](model)(images[:count], labels[:count])
     torch.set_num_threads(threads)
-    found = VARIANTS[variant](model)(images[:count], labels[:count])
-    assert (found.predictions == expected.predictions).all()
-    assert (found.correct, found.total, found.accuracy) == (expected.correct, expected.total, expected.accuracy)
+    result = VARIANTS[variant](model)(images[:count], labels[:count])
+    assert (result.predictions == expected.predictions).all()
+    assert (result.correct, result.total, result.accuracy) == (expected.correct, expected.total, expected.accuracy)
 
 
 @needs_vnni
 def test_flat_images_and_a_dead_channel(model, labels):
-    """Where all logits are alike, and where a scale would be 0."""
+    """Uniform images, and a channel of zero weights, whose quantisation scale would be 0."""
     flat = torch.stack([torch.full((28, 28), value, dtype=torch.uint8) for value in (0, 127, 255)])
     dead = random_model(1)
     for layer in (dead[0], dead[4]):
         layer.weight.data[3] = 0
-    for held_out in (model, dead):
-        expected = VARIANTS["baseline"](held_out)(flat, labels[:3]).predictions
-        assert (VARIANTS["low_precision"](held_out)(flat, labels[:3]).predictions == expected).all()
+    for network_model in (model, dead):
+        expected = VARIANTS["baseline"](network_model)(flat, labels[:3]).predictions
+        assert (VARIANTS["low_precision"](network_model)(flat, labels[:3]).predictions == expected).all()
 
 
 @pytest.mark.parametrize("limit", ["AVX2", "avx512_core", "SSE41"])
@@ -89,9 +89,9 @@ def test_without_a_compiler(model, monkeypatch):
 
 
 def test_compiled_for_another_processor(tmp_path):
-    """Vectors of 16 floats become what the processor has; the loop is the same."""
+    """The compiler splits vectors of 16 floats into the processor's own width; the loop is the same."""
     if not torch.cpu._is_avx2_supported():
-        pytest.skip("this is for processors with AVX2")
+        pytest.skip("needs a processor with AVX2")
     script = (
         "import torch; from impl.evaluation import VARIANTS, model as network\n"
         "torch.manual_seed(0); model = network.build().eval()\n"

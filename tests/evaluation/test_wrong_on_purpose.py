@@ -1,4 +1,4 @@
-"""Every check of the benchmark module fails for a wrong result, and names the fault and its size."""
+"""Every check of the benchmark module fails for a wrong result, and reports the fault and its size."""
 
 import copy
 import dataclasses
@@ -20,8 +20,10 @@ from benchmarks.test_evaluation import test_speedup
 """
 
 
-def test_a_weight_changed_a_little_too_far(model, images, labels):
-    """The narrowest decision sets the limit: half of its gap changes no prediction, twice its gap changes one."""
+def test_a_weight_changed_slightly_too_much(model, images, labels):
+    """The smallest gap between the top two logits sets the limit: adding half of it to the runner-up's bias changes no
+    prediction, adding twice the gap changes at least one.
+    """
     with torch.no_grad():
         logits = model(normalised(images))
     top = logits.topk(2, dim=1)
@@ -58,7 +60,7 @@ def test_too_little_agreement():
     right = score(labels, labels)
 
     def changed(count, *, wrong):
-        """Change so many predictions. Unless `wrong`, the labels change too, so that accuracy stays the same."""
+        """Change `count` predictions. Unless `wrong`, the labels change too, so that accuracy stays the same."""
         predictions = labels.clone()
         predictions[:count] = 1
         return score(predictions, labels if wrong else predictions)
@@ -73,14 +75,15 @@ def test_too_little_agreement():
         case.assert_peer(changed(11, wrong=False).predictions.numpy(), right)
 
 
-def test_matches_holds_a_variant_to_its_promise(model, images, labels, monkeypatch):
-    """One prediction of 1,000 changed fails "same predictions" and passes an agreement of 99.9 %."""
+def test_matches_checks_what_the_variant_promises(model, images, labels, monkeypatch):
+    """One changed prediction of 1,000 fails "same predictions" and passes an agreement of 99.9 %."""
 
     def build(model):
         def evaluate(images, labels):
             result = VARIANTS[case.BEST](model)(images, labels)
             predictions = result.predictions.clone()
-            wrong = int((predictions != labels).nonzero()[0, 0])  # another wrong prediction costs no accuracy
+            # Change a prediction that is already wrong, so that the accuracy stays the same.
+            wrong = int((predictions != labels).nonzero()[0, 0])
             predictions[wrong] = (set(range(10)) - {int(labels[wrong]), int(predictions[wrong])}).pop()
             return score(predictions, labels)
 
@@ -99,11 +102,11 @@ def test_matches_holds_a_variant_to_its_promise(model, images, labels, monkeypat
 
 
 @pytest.mark.serial
-def test_a_floor_beyond_the_truth(model, pytester, monkeypatch, request):
-    """Ceilings and shares of the matrix product fail by the same fixtures, which tests/gate covers."""
+def test_a_floor_that_is_not_reached(model, pytester, monkeypatch, request):
+    """Ceilings and shares of the matrix product are checked by the same fixtures, which tests/gate covers."""
     monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
     pytester.makepyfile(test_evaluation=SUITE)
-    # It loads the model of these tests, which has fewer training steps: the hash covers data and code.
+    # It loads the model of these tests despite its fewer training steps: their cache key is a hash of data and code.
     result = pytester.runpytest_subprocess("-p", "benchmarks.gate.plugin", "-k", "optimised")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*candidate is * times faster*floor is 100,000*"])

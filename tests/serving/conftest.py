@@ -41,7 +41,7 @@ def threads():
 
 @pytest.fixture
 def build(small_cache):
-    """Build an application of the best variant that is ready; it is closed at the end."""
+    """Build a ready application of the best variant; close it at the end."""
     with contextlib.ExitStack() as stack:
 
         def make(**settings):

@@ -1,4 +1,4 @@
-"""Runs `python -m impl.serving ...` with a small model whose building waits for a file: `slow_start.py FILE ...`."""
+"""Runs `python -m impl.serving ...` with a small model that waits for a file to exist: `slow_start.py FILE ...`."""
 
 import runpy
 import sys
@@ -15,9 +15,9 @@ DEADLINE = 60.0
 
 @register_model(name=MODEL)
 def slow_vit(weights=None, num_classes=10):
-    """Wait for the file."""
-    until = time.monotonic() + DEADLINE
-    while not RELEASE.exists() and time.monotonic() < until:
+    """Wait until the file exists, then build the model."""
+    deadline = time.monotonic() + DEADLINE
+    while not RELEASE.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     return torchvision.models.VisionTransformer(64, 16, 1, 4, 64, 128, num_classes=num_classes)
 

@@ -1,4 +1,4 @@
-"""A test of some minutes: `make soak` starts the server with ViT-L/32, puts it under load, and prints the outcome.
+"""A load test of several minutes: `make soak` starts the server with ViT-L/32, loads it, and prints the outcome.
 
 An overload at four times its capacity for 60 s, 10,000 malformed requests over sockets, and answers that are compared
 before, during and after. The exit status is 0 only if every check held.
@@ -29,10 +29,10 @@ GROWTH = 128 * 2**20
 
 def post_malformed(url: str, count: int) -> dict[str, int]:
     """Send malformed requests over sockets; return how many were answered with each status."""
-    chance, statuses = random.Random(2026), {}
+    rng, statuses = random.Random(2026), {}
     parts = urlsplit(url)
     for _ in range(count):
-        body, kind = malformed(chance)
+        body, kind = malformed(rng)
         kind = kind.replace("\0", "")
         head = f"POST /predict HTTP/1.1\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
         with socket.create_connection((parts.hostname, parts.port), 30) as connection:
@@ -49,7 +49,7 @@ def compare(url: str, requests: int) -> tuple[int, float]:
     clients = Clients(url, CLIENTS)
     pictures, kinds = draw_pictures(requests, 77)
     start = time.perf_counter()
-    answers = clients.post([as_npy(pictures[place : place + 1]) for place in range(requests)])
+    answers = clients.post([as_npy(pictures[index : index + 1]) for index in range(requests)])
     seconds = time.perf_counter() - start
     clients.close()
     right = sum(

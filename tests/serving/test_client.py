@@ -1,4 +1,4 @@
-"""The client of the task: its data, its encodings, its plot, its connections, and servers that do not answer."""
+"""The task's client: data, encodings, plot, connections, and servers that do not answer."""
 
 import contextlib
 import socket
@@ -23,14 +23,14 @@ def test_fake_data_replaces_missing_data(tmp_path):
 
 
 def test_a_download_that_fails(tmp_path, monkeypatch):
-    def fail(*_arguments, **more):
-        raise (OSError("no network") if more.get("download") else RuntimeError("not found"))
+    def fail(*_arguments, **options):
+        raise (OSError("no network") if options.get("download") else RuntimeError("not found"))
 
     monkeypatch.setattr("torchvision.datasets.CIFAR10", fail)
     assert client.load_images(2, tmp_path)[1].endswith("could not be fetched (no network)")
 
 
-def test_the_pickle_is_the_original_clients():
+def test_the_pickle_equals_the_original_clients():
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     body, kind = client.as_pickle(images)
     boundary = kind.partition("boundary=")[2].encode()
@@ -40,7 +40,7 @@ def test_the_pickle_is_the_original_clients():
     tensor = unpickled(file)
     assert (tensor.shape, tensor.dtype) == ((2, 3, 224, 224), torch.float32)
     expected = resize(torch.from_numpy(images).permute(0, 3, 1, 2), [224, 224], antialias=True) / 255
-    assert (tensor - expected).abs().max() < 2 / 255  # a tensor is resized a rounding away from a picture
+    assert (tensor - expected).abs().max() < 2 / 255  # resizing a tensor rounds differently from resizing a picture
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
@@ -58,14 +58,14 @@ def test_a_run_with_its_plot(suffix, build, listen, tmp_path, capsys):
         assert all(word.encode() in drawn for word in ("maximum", "mean", "minimum"))
 
 
-def test_every_request_has_images_of_its_own(build, listen, tmp_path):
+def test_every_request_has_its_own_images(build, listen, tmp_path):
     url = listen(build(cache_mb=1))
     images, _ = client.load_images(8, tmp_path, download=False)
     bodies = [client.as_npy(part) for part in np.split(images, 4)]
     assert [answer.body["cached"] for answer in client.post_all(url, bodies * 2)] == [False] * 4 + [True] * 4
 
 
-def test_an_original_gets_pickles(listen, tmp_path, monkeypatch):
+def test_a_variant_that_reads_pickles_gets_pickles(listen, tmp_path, monkeypatch):
     monkeypatch.setattr(client, "SIDE", 64)
     url = listen(VARIANTS["memoised"](ServingConfig(model=TINY)))
     assert client.main(["--url", url, "--requests", "3", "--batch", "2", "--data", str(tmp_path), "--no-download"]) == 0
@@ -87,7 +87,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 @pytest.fixture
 def script():
-    """Start a server that follows a script per connection: how many requests it answers, and whether it reads more."""
+    """Start a server with one script per connection: how many requests it answers, and if it then reads another."""
     with contextlib.ExitStack() as stack:
 
         def start(*connections):

@@ -1,4 +1,4 @@
-"""Over sockets: concurrent clients, slow ones, idle ones, clients that disconnect, and a shutdown under load."""
+"""The server over sockets: concurrent, slow, idle and disconnecting clients, and a shutdown under load."""
 
 import contextlib
 import json
@@ -74,7 +74,9 @@ def test_every_image_gets_its_own_answer(build, listen):
     with torch.inference_mode():
         expected = torch.softmax(torch.cat([serving.prepared.run(image[None]) for image in decoded]), dim=1)
     assert len(set(expected.argmax(dim=1).tolist())) >= 8
-    assert len({round(value, 5) for value in expected.amax(dim=1).tolist()}) > 600, "answers can be told apart"
+    assert len({round(value, 5) for value in expected.amax(dim=1).tolist()}) > 600, (
+        "too few distinct answers to detect a swap"
+    )
 
     def client(number):
         with contextlib.closing(Connection(url, 20)) as connection:
@@ -103,9 +105,9 @@ def test_slow_clients_do_not_delay_others(build, listen):
         for place in range(3):
             for connection in slow:
                 connection.send(body[place : place + 1])
-            begun = time.monotonic()
+            start = time.monotonic()
             assert posted(url, pictures()).status == 200
-            assert time.monotonic() - begun < 1
+            assert time.monotonic() - start < 1
             time.sleep(0.2)
         slow[0].sendall(body[3:])
         assert slow[0].recv(20).startswith(b"HTTP/1.1 200")
@@ -143,11 +145,11 @@ def test_full_queue_and_deadline(build, listen):
     app = build(max_batch=1, max_queue=2)
     url = listen(app)
     slowed(app, 0.5)
-    begun = time.monotonic()
+    start = time.monotonic()
 
     def timed(path):
         answer = posted(url, pictures(), path)
-        return answer.status, time.monotonic() - begun, answer.headers
+        return answer.status, time.monotonic() - start, answer.headers
 
     with ThreadPoolExecutor(9) as pool:
         answers = list(pool.map(timed, ["/predict"] * 8 + ["/predict?timeout_ms=100"]))
@@ -163,8 +165,8 @@ def test_full_queue_and_deadline(build, listen):
 
 
 def test_not_ready_yet(build, listen, monkeypatch):
-    go, prepare = threading.Event(), service.prepare
-    monkeypatch.setattr(service, "prepare", lambda config: (go.wait(20), prepare(config))[1])
+    release, prepare = threading.Event(), service.prepare
+    monkeypatch.setattr(service, "prepare", lambda config: (release.wait(20), prepare(config))[1])
     app = VARIANTS[best_of(VARIANTS)](ServingConfig(model=TINY, precision="float32"))
     client = app.test_client()
     try:
@@ -174,7 +176,7 @@ def test_not_ready_yet(build, listen, monkeypatch):
         answer = client.post("/predict", data=npy(pictures()))
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]
-        go.set()
+        release.set()
         app.extensions["serving"].loaded(30)
         ready = client.get("/ready")
         assert ready.status_code == 200
@@ -183,11 +185,11 @@ def test_not_ready_yet(build, listen, monkeypatch):
         assert client.get("/ready").status_code == 503
         assert client.post("/predict", data=npy(pictures())).status_code == 503
     finally:
-        go.set()
+        release.set()
         app.extensions["serving"].close()
 
 
-def test_what_waitress_refuses_is_json_too(build, listen):
+def test_waitress_errors_are_json_too(build, listen):
     app = build()
     url = listen(app, max_body=1000)
     for request, status in (
@@ -206,15 +208,15 @@ def test_what_waitress_refuses_is_json_too(build, listen):
 
 def test_three_hundred_malformed_requests_over_sockets(build, listen):
     url = listen(build(max_body_mb=1, max_pixels=10**6))
-    chance = random.Random(5)
+    rng = random.Random(5)
     right = kinds_of(posted(url, pictures(3)).body)
     for _ in range(300):
-        body, kind = malformed(chance)
+        body, kind = malformed(rng)
         kind = kind.replace("\0", "")
         with socket.create_connection(address(url), 5) as connection:
-            lie = chance.choice([None, None, None, len(body) + 9])
-            connection.sendall(raw(body, kind, lie))
-            if lie:
+            wrong_length = rng.choice([None, None, None, len(body) + 9])
+            connection.sendall(raw(body, kind, wrong_length))
+            if wrong_length:
                 continue  # the server waits for the rest, and this client disconnects
             received = connection.recv(4096)
         assert re.match(rb"HTTP/1.1 (200|400|413|415|422) ", received), received
@@ -278,7 +280,7 @@ def test_sigterm_under_load_loses_no_accepted_request(command):
     assert not [error for error in lost if isinstance(error, TimeoutError)]
 
 
-def test_draining_answers_what_waits(build, listen):
+def test_draining_answers_waiting_requests(build, listen):
     app = build(max_batch=1)
     url = listen(app)
     sizes = slowed(app, 0.1)
@@ -293,9 +295,9 @@ def test_draining_answers_what_waits(build, listen):
 
 
 def test_every_refusal_of_the_runtime_has_a_status():
-    made = [refusals.QueueFullError(8, 2.6)]
-    made += [kind() for kind in refusals.Refusal.__subclasses__() if kind is not refusals.QueueFullError]
-    answers = {type(refusal).__name__: answer_to(refusal) for refusal in made}
+    instances = [refusals.QueueFullError(8, 2.6)]
+    instances += [kind() for kind in refusals.Refusal.__subclasses__() if kind is not refusals.QueueFullError]
+    answers = {type(refusal).__name__: answer_to(refusal) for refusal in instances}
     assert {name: (answer.status, answer.retry_after) for name, answer in answers.items()} == {
         "QueueFullError": (429, 2.6),
         "ClientGoneError": (499, None),
@@ -308,10 +310,10 @@ def test_every_refusal_of_the_runtime_has_a_status():
     assert all(answer.reason for answer in answers.values())
 
 
-def listening_port(process, patience=60.0):
-    """The port of a server that has not printed it yet."""
-    until = time.monotonic() + patience
-    while time.monotonic() < until and process.poll() is None:
+def listening_port(process, timeout=60.0):
+    """Return the port of a server that has not printed it yet."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline and process.poll() is None:
         for connection in psutil.Process(process.pid).net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN:
                 return connection.laddr.port
@@ -343,7 +345,7 @@ def test_not_ready_is_503_without_asserts_too(small_cache, tmp_path):
 
 
 def test_only_variants_that_read_no_pickles_listen_beyond_loopback(monkeypatch, capsys):
-    """Before anything listens; what decides is what a variant accepts, and not its name."""
+    """The check runs before the server listens, and depends on what a variant accepts, not on its name."""
     reads_pickles = [name for name, variant in VARIANTS.items() if PICKLE in variant.accepts]
     assert reads_pickles == ["baseline", "preloaded", "memoised"]
     for name in VARIANTS:
@@ -358,13 +360,13 @@ def test_only_variants_that_read_no_pickles_listen_beyond_loopback(monkeypatch, 
         parse([*options, "--i-trust-every-client"])
     monkeypatch.setitem(VARIANTS, "renamed", VARIANTS["baseline"])
     with pytest.raises(SystemExit):
-        parse(["renamed", "--host", "0.0.0.0"])  # noqa: S104 - likewise
+        parse(["renamed", "--host", "0.0.0.0"])  # noqa: S104 - nothing is bound
 
 
 def test_a_pickle_reader_does_not_start_beyond_loopback(monkeypatch):
-    monkeypatch.setattr(server, "Server", lambda *_: pytest.fail("it listened"))
+    monkeypatch.setattr(server, "Server", lambda *_: pytest.fail("the server listened"))
     with pytest.raises(SystemExit) as caught:
-        main(["baseline", "--host", "0.0.0.0", "--port", "0"])  # noqa: S104 - it refuses
+        main(["baseline", "--host", "0.0.0.0", "--port", "0"])  # noqa: S104 - main must refuse it
     assert caught.value.code == 2
 
 

@@ -1,4 +1,4 @@
-"""Inputs that are read, and inputs that are refused: each with its status and reason, never with a 500."""
+"""Valid inputs are accepted; each invalid input is rejected with its own status and reason, never with a 500."""
 
 import io
 import json
@@ -53,7 +53,7 @@ def client(app):
 
 
 @pytest.fixture(scope="module")
-def right(client):
+def expected_classes(client):
     return kinds_of(client.post("/predict", data=npy(FEW), content_type="application/x-npy").json)
 
 
@@ -77,17 +77,20 @@ def test_resized_as_torchvision_does_it():
         {"data": {"a": file(npy(FEW[:2]), "a.npy", "application/x-npy"), "b": file(encoded(FEW[2]))}},
     ],
 )
-def test_every_form_gives_the_same_answer(posted, client, right):
+def test_every_input_format_gives_the_same_answer(posted, client, expected_classes):
     answer = client.post("/predict", **posted)
     assert answer.status_code == 200, answer.json
-    assert kinds_of(answer.json) == right
+    assert kinds_of(answer.json) == expected_classes
     assert (answer.json["success"], answer.json["model"], answer.json["cached"]) == (True, TINY, False)
 
 
-def test_float32_is_taken_as_it_is(client, right):
+def test_float32_input_is_used_unchanged(client, expected_classes):
     images = torch.cat([DECODER.picture(encoded(picture), "it") for picture in FEW]).numpy() / np.float32(255)
     for array in (images, np.ascontiguousarray(images.transpose(0, 2, 3, 1))):
-        assert kinds_of(client.post("/predict", data=npy(array), content_type="application/x-npy").json) == right
+        assert (
+            kinds_of(client.post("/predict", data=npy(array), content_type="application/x-npy").json)
+            == expected_classes
+        )
 
 
 def test_jpeg_and_other_modes_of_png(client):
@@ -127,7 +130,7 @@ ONE = encoded(FEW[0])
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "status", "says"),
+    ("body", "kind", "status", "message"),
     [
         (b"", NPY, 400, "no body"),
         (b"", PNG, 400, "no body"),
@@ -171,18 +174,18 @@ ONE = encoded(FEW[0])
         (b"nothing", "multipart/form-data", 400, ""),
     ],
 )
-def test_refused(body, kind, status, says, client, right):
-    begun = time.monotonic()
+def test_an_invalid_body(body, kind, status, message, client, expected_classes):
+    start = time.monotonic()
     answer = client.post("/predict", data=body, content_type=kind)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - start < 2
     assert answer.status_code == status, answer.text
     assert answer.json["success"] is False
-    assert says == "" or re.search(says, answer.json["error"]), answer.json
+    assert message == "" or re.search(message, answer.json["error"]), answer.json
     assert "Traceback" not in answer.text
-    assert kinds_of(client.post("/predict", data=npy(FEW), content_type=NPY).json) == right
+    assert kinds_of(client.post("/predict", data=npy(FEW), content_type=NPY).json) == expected_classes
 
 
-def test_refused_parts(client):
+def test_invalid_parts(client):
     for parts, status in (
         ({"a": file(pickle.dumps(1), "train_image.pkl", "application/octet-stream")}, 415),
         ({"a": file(b"")}, 400),
@@ -193,13 +196,13 @@ def test_refused_parts(client):
         assert client.post("/predict", data=parts).status_code == status
 
 
-def test_other_methods_and_places(client):
+def test_wrong_methods_and_paths(client):
     for answer, status in ((client.get("/predict"), 405), (client.post("/nowhere"), 404), (client.put("/ready"), 405)):
         assert answer.status_code == status
         assert answer.json["success"] is False
 
 
-def test_a_length_that_lies(client):
+def test_a_wrong_content_length(client):
     for length in ("5", "999999", "-1", "x", "1" * 30):
         answer = client.post("/predict", data=npy(FEW), content_type=NPY, environ_overrides={"CONTENT_LENGTH": length})
         assert 400 <= answer.status_code < 500, f"{length}: {answer.text}"
@@ -223,25 +226,25 @@ SEEDS = [
 KINDS = [kind for _, kind in SEEDS] + ["", "image/gif", "application/json", "multipart/form-data; boundary=", "\0"]
 
 
-def malformed(chance):
+def malformed(rng):
     """One of the seeds with bytes replaced, removed, inserted or cut off, with huge numbers, or with another type."""
-    body, kind = chance.choice(SEEDS)
+    body, kind = rng.choice(SEEDS)
     body = bytearray(body)
-    for _ in range(chance.randint(1, 4)):
-        place = chance.randrange(min(len(body), chance.choice([16, 200, 10**6])) or 1) if body else 0
-        change = chance.randrange(6)
+    for _ in range(rng.randint(1, 4)):
+        position = rng.randrange(min(len(body), rng.choice([16, 200, 10**6])) or 1) if body else 0
+        change = rng.randrange(6)
         if change == 0 and body:
-            body[place] = chance.randrange(256)
+            body[position] = rng.randrange(256)
         elif change == 1:
-            del body[place : place + chance.choice([1, 7, 1000])]
+            del body[position : position + rng.choice([1, 7, 1000])]
         elif change == 2:
-            body[place:place] = chance.randbytes(chance.choice([1, 4, 300]))
+            body[position:position] = rng.randbytes(rng.choice([1, 4, 300]))
         elif change == 3:
-            del body[place:]
+            del body[position:]
         elif change == 4 and body:
-            body[place : place + 8] = struct.pack("<Q", chance.choice([0, 1, 2**31, 2**63, 2**64 - 1]))
+            body[position : position + 8] = struct.pack("<Q", rng.choice([0, 1, 2**31, 2**63, 2**64 - 1]))
         else:
-            kind = chance.choice(KINDS)
+            kind = rng.choice(KINDS)
     return bytes(body), kind
 
 
@@ -253,13 +256,13 @@ def answered(client, body, kind, path="/predict"):
     return answer.status_code
 
 
-def test_seven_thousand_malformed_requests(client, right):
-    """With the generated ones below these are ten thousand; `soak` sends as many over sockets."""
-    chance, statuses = random.Random(11), []
+def test_seven_thousand_malformed_requests(client, expected_classes):
+    """Ten thousand together with the generated requests below; `soak` sends as many over sockets."""
+    rng, statuses = random.Random(11), []
     for number in range(7_000):
-        statuses.append(answered(client, *malformed(chance)))
+        statuses.append(answered(client, *malformed(rng)))
         if number % 1_000 == 0:
-            assert kinds_of(client.post("/predict", data=npy(FEW), content_type=NPY).json) == right
+            assert kinds_of(client.post("/predict", data=npy(FEW), content_type=NPY).json) == expected_classes
     assert {200, 400, 413, 415, 422} <= set(statuses), "some kinds of damage never occurred"
     assert statuses.count(200) < 1_800
 
@@ -302,17 +305,19 @@ inputs = st.fixed_dictionaries(
         "parameters": st.fixed_dictionaries({"binary_data_size": st.integers(-1, 9)}) | json_values,
     },
 )
-asked = st.fixed_dictionaries({"inputs": st.lists(inputs, max_size=2) | json_values, "outputs": json_values})
+inference_requests = st.fixed_dictionaries(
+    {"inputs": st.lists(inputs, max_size=2) | json_values, "outputs": json_values}
+)
 
 
 @settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-@given(asked | json_values)
+@given(inference_requests | json_values)
 def test_a_thousand_generated_inferences(value):
     answered(CLIENTS["one"], json.dumps(value).encode(), "application/json", f"/v2/models/{TINY}/infer")
 
 
 @settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-@given(asked, st.binary(max_size=12), st.integers(-2, 500) | st.text("0123456789-x", max_size=14))
+@given(inference_requests, st.binary(max_size=12), st.integers(-2, 500) | st.text("0123456789-x", max_size=14))
 def test_a_thousand_generated_binary_inferences(value, binary, length):
     body = json.dumps(value).encode()
     length = len(body) if length == -2 else length
@@ -328,33 +333,33 @@ CLIENTS = {}
 
 @pytest.fixture(autouse=True)
 def _one_client(client):
-    """hypothesis runs a test many times within one fixture's life, so the module has one client."""
+    """hypothesis runs a test many times within one fixture's lifetime, so the module's tests share a client."""
     CLIENTS["one"] = client
 
 
-def infer(client, tensor, raw=b"", **more):
-    body = json.dumps({"inputs": [{"name": "images", **tensor}], **more}).encode()
-    head = {"Inference-Header-Content-Length": str(len(body))} if raw or more.pop("binary", False) else {}
+def infer(client, tensor, raw=b"", **fields):
+    body = json.dumps({"inputs": [{"name": "images", **tensor}], **fields}).encode()
+    head = {"Inference-Header-Content-Length": str(len(body))} if raw or fields.pop("binary", False) else {}
     return client.post(f"/v2/models/{TINY}/infer", data=body + raw, headers=head)
 
 
-def test_kserve(client, right):
+def test_kserve(client, expected_classes):
     tensor = {"shape": list(FEW.shape), "datatype": "UINT8"}
     answer = infer(client, {**tensor, "data": FEW.ravel().tolist()}, id="seven")
     assert answer.status_code == 200, answer.json
     assert (answer.json["model_name"], answer.json["id"]) == (TINY, "seven")
     (output,) = answer.json["outputs"]
     probabilities = np.array(output["data"]).reshape(output["shape"])
-    assert probabilities.argmax(axis=1).tolist() == right
+    assert probabilities.argmax(axis=1).tolist() == expected_classes
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert infer(client, {**tensor, "data": FEW.tolist()}).json["outputs"] == answer.json["outputs"]
 
     sized = {**tensor, "parameters": {"binary_data_size": FEW.nbytes}}
-    for more in (
+    for fields in (
         {"parameters": {"binary_data_output": True}},
         {"outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}]},
     ):
-        answer = infer(client, sized, FEW.tobytes(), **more)
+        answer = infer(client, sized, FEW.tobytes(), **fields)
         assert answer.status_code == 200, answer.text
         length = int(answer.headers["Inference-Header-Content-Length"])
         (output,) = json.loads(answer.data[:length])["outputs"]
@@ -372,7 +377,7 @@ def test_kserve(client, right):
 
 
 @pytest.mark.parametrize(
-    ("change", "status", "says"),
+    ("change", "status", "message"),
     [
         ({"datatype": "BYTES"}, 422, "datatype"),
         ({"shape": [3, 32, 32]}, 422, "shape"),
@@ -386,10 +391,10 @@ def test_kserve(client, right):
         ({"parameters": {"binary_data_size": 5}}, 400, "5 bytes"),
     ],
 )
-def test_kserve_refuses(change, status, says, client):
+def test_kserve_rejects_invalid_input(change, status, message, client):
     answer = infer(client, {"shape": list(FEW.shape), "datatype": "UINT8", "data": FEW.ravel().tolist(), **change})
     assert answer.status_code == status, answer.json
-    assert says in answer.json["error"]
+    assert message in answer.json["error"]
 
 
 def test_the_answer_cache_is_off_by_default(build, client):
@@ -413,8 +418,8 @@ def test_the_answer_cache_is_off_by_default(build, client):
 
 
 def test_a_deadline(client):
-    for asked in ("x", "-1", "0", "nan", ""):
-        assert client.post(f"/predict?timeout_ms={asked}", data=npy(FEW)).status_code == 400
+    for timeout in ("x", "-1", "0", "nan", ""):
+        assert client.post(f"/predict?timeout_ms={timeout}", data=npy(FEW)).status_code == 400
     answer = client.post("/predict?timeout_ms=0.001", data=npy(FEW))
     assert answer.status_code == 504
     assert "deadline" in answer.json["error"]

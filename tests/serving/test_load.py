@@ -1,4 +1,4 @@
-"""What the benchmark puts load on servers with."""
+"""`SuspendedServers`, with which the benchmark lets one server run at a time."""
 
 import contextlib
 import subprocess
@@ -31,7 +31,7 @@ def busy():
 
 
 def cpu_seconds(child, seconds=0.3):
-    time.sleep(0.05)  # until the signal has arrived and the time before it is accounted for
+    time.sleep(0.05)  # wait until the signal has arrived and earlier CPU time is recorded
     before = sum(child.cpu_times()[:2])
     time.sleep(seconds)
     return sum(child.cpu_times()[:2]) - before

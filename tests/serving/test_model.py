@@ -1,4 +1,4 @@
-"""Weights: seeded, from a checkpoint, damaged, of another model; and configurations that are refused."""
+"""Weights: seeded, from a checkpoint, damaged, or of another model; and configurations that are rejected."""
 
 import dataclasses
 
@@ -19,16 +19,16 @@ from tests.serving.conftest import TINY, kinds_of
 CONFIG = ServingConfig(model=TINY)
 
 
-def test_seeded_weights_are_made_once(monkeypatch):
+def test_seeded_weights_are_created_once(monkeypatch):
     before = torch.get_rng_state()
     first, source = build(CONFIG)
     assert (torch.get_rng_state() == before).all()
-    monkeypatch.setattr("impl.serving.model.weights._seeded", lambda *_: pytest.fail("they were made again"))
+    monkeypatch.setattr("impl.serving.model.weights._seeded", lambda *_: pytest.fail("the weights were created again"))
     again = rebuild(TINY, source)
     assert all((value == again.state_dict()[name]).all() for name, value in first.state_dict().items())
     pictures, kinds = draw_pictures(40, 3)
     images = drawn(40, 3, 64) / 255
-    assert (again(images).argmax(dim=1).numpy() == kinds).mean() > 0.9, "they do not tell the pictures apart"
+    assert (again(images).argmax(dim=1).numpy() == kinds).mean() > 0.9, "the weights do not distinguish the pictures"
     assert len(pictures) == 40
 
 
@@ -48,22 +48,22 @@ def test_a_checkpoint(form, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
+    ("name", "content", "message"),
     [
         ("w.safetensors", b"\xff" * 100, "cannot be read as weights"),
         ("w.pt", b"weights", "cannot be read as weights"),
         ("w.pt", b"", "cannot be read as weights"),
     ],
 )
-def test_a_damaged_checkpoint(name, content, says, tmp_path):
+def test_a_damaged_checkpoint(name, content, message, tmp_path):
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=says) as caught:
+    with pytest.raises(ValueError, match=message) as caught:
         prepare(dataclasses.replace(CONFIG, checkpoint=path))
     assert str(path) in str(caught.value)
 
 
-def test_a_checkpoint_that_runs_code_is_not_run(tmp_path):
+def test_a_checkpoint_cannot_run_code(tmp_path):
     class Evil:
         def __reduce__(self):
             return (print, ("it ran",))
@@ -96,7 +96,7 @@ def test_an_unknown_model(variant):
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         ({"precision": "int4"}, "precision must be one of"),
         ({"max_batch": 0}, "max_batch must be at least 1"),
@@ -106,14 +106,14 @@ def test_an_unknown_model(variant):
         ({"checkpoint": "a", "weights": "b"}, "give one of them"),
     ],
 )
-def test_an_invalid_configuration(settings, says):
-    with pytest.raises(ValueError, match=says):
+def test_an_invalid_configuration(settings, message):
+    with pytest.raises(ValueError, match=message):
         ServingConfig(**settings)
 
 
 def test_loopback():
     assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
-    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.org", "")))  # noqa: S104 - not bound
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.org", "")))  # noqa: S104 - nothing is bound
 
 
 def test_every_variant_predicts_the_same(build):
@@ -142,7 +142,7 @@ def test_the_answer_cache_stays_within_its_bound():
     assert len(set(keys)) == 100
     for place, key in enumerate(keys):
         cache.put(key, torch.full((10,), float(place)))
-        cache.get(keys[0])  # the first is used all the time
+        cache.get(keys[0])  # keep the first recently used
         assert cache.used <= cache.limit
     assert len(cache) == 10
     assert cache.get(keys[0])[0] == 0

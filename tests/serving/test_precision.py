@@ -1,4 +1,4 @@
-"""What is computed in each precision, against torchvision's own module, and the choice between them."""
+"""Each precision's logits against those of torchvision's own module, and the choice of precision."""
 
 import os
 import subprocess
@@ -30,16 +30,16 @@ def normal(*shape):
 
 
 def transformer(*sizes, classes=10):
-    """Whose every weight shows in its logits: what is added to a gain of 1 is of the size of what it is added to."""
+    """Return a random transformer in which every weight affects the logits, biases and position embeddings included."""
     torch.manual_seed(3)
-    found = torchvision.models.VisionTransformer(*sizes, num_classes=classes).eval()
-    for name, parameter in found.named_parameters():
+    network = torchvision.models.VisionTransformer(*sizes, num_classes=classes).eval()
+    for name, parameter in network.named_parameters():
         if parameter.ndim == 1 and name.endswith("weight"):
             torch.nn.init.normal_(parameter, mean=1, std=0.2)
         else:
             torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.5)
-    torch.nn.init.normal_(found.encoder.pos_embedding)
-    return found.requires_grad_(requires_grad=False)
+    torch.nn.init.normal_(network.encoder.pos_embedding)
+    return network.requires_grad_(requires_grad=False)
 
 
 @pytest.fixture(scope="module")
@@ -54,30 +54,30 @@ def runner(model, name, mean=NONE, std=ONES, team=ALONE):
     return partial(FloatVit(plan, parts, getattr(torch, name)).logits, team=team)
 
 
-@pytest.mark.parametrize(("name", "off"), [("float32", 1e-5), ("bfloat16", 0.02), ("int8", 0.02)])
+@pytest.mark.parametrize(("name", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02), ("int8", 0.02)])
 @pytest.mark.parametrize("count", [1, 2, 19])
-def test_logits(name, off, count, model):
+def test_logits(name, tolerance, count, model):
     images = torch.randint(0, 256, (count, 3, 64, 64), dtype=torch.uint8)
     with torch.inference_mode():
         expected = model(images / 255)
         run = runner(model, name)
-        for given in (images, images / 255):
-            found = run(given)
-            assert found.dtype == torch.float32
-            assert (found - expected).abs().max() <= off * expected.abs().max()
+        for batch in (images, images / 255):
+            logits = run(batch)
+            assert logits.dtype == torch.float32
+            assert (logits - expected).abs().max() <= tolerance * expected.abs().max()
 
 
-@pytest.mark.parametrize(("name", "off"), [("float32", 1e-4), ("int8", 0.02)])
-def test_normalisation(name, off, model):
+@pytest.mark.parametrize(("name", "tolerance"), [("float32", 1e-4), ("int8", 0.02)])
+def test_normalisation(name, tolerance, model):
     images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.1)
     pixels = (images / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
     with torch.inference_mode():
-        found, expected = runner(model, name, mean, std)(images), model(pixels)
-    assert (found - expected).abs().max() <= off * expected.abs().max()
+        logits, expected = runner(model, name, mean, std)(images), model(pixels)
+    assert (logits - expected).abs().max() <= tolerance * expected.abs().max()
 
 
-def test_an_answer_does_not_depend_on_its_company(model):
+def test_logits_do_not_depend_on_the_other_images_in_the_batch(model):
     images = torch.randint(0, 256, (9, 3, 64, 64), dtype=torch.uint8)
     images[1:] //= 3
     run = runner(model, "int8")
@@ -85,8 +85,8 @@ def test_an_answer_does_not_depend_on_its_company(model):
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_a_team_finds_what_one_does(size, model):
-    """Wherever it was when the operating system took a core away: three share two cores."""
+def test_a_team_computes_the_same_as_one_core(size, model):
+    """Even if a member is preempted anywhere, which happens when a team of three shares two cores."""
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     with ThreadPoolExecutor(size - 1) as helpers:
         run = runner(model, "int8", team=Team(size, helpers))
@@ -95,15 +95,15 @@ def test_a_team_finds_what_one_does(size, model):
             assert torch.equal(run(images), expected)
 
 
-@pytest.mark.parametrize("who", [0, 1])
-def test_a_team_does_not_wait_for_a_member_that_failed(who, model, monkeypatch):
-    """The others would wait for ever in the first product."""
+@pytest.mark.parametrize("failing_member", [0, 1])
+def test_a_team_does_not_wait_for_a_member_that_failed(failing_member, model, monkeypatch):
+    """The other members would otherwise block forever in the first matrix product."""
     forward = kernel.forward
 
-    def fail(member, *more):
-        if member == who:
+    def fail(member, *arguments):
+        if member == failing_member:
             raise MemoryError("none left")
-        forward(member, *more)
+        forward(member, *arguments)
 
     monkeypatch.setattr(kernel, "forward", fail)
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
@@ -118,29 +118,29 @@ def test_a_team_does_not_wait_for_a_member_that_failed(who, model, monkeypatch):
 @pytest.mark.parametrize(
     ("side", "hidden", "heads"), [(32, 80, 5), (32, 96, 4), (16, 64, 4)], ids=["layers", "heads", "tokens"]
 )
-def test_widths_that_the_kernel_cannot_do(side, hidden, heads):
+def test_widths_that_the_kernel_does_not_support(side, hidden, heads):
     odd = torchvision.models.VisionTransformer(side, 16, 1, heads, hidden, 128, num_classes=10)
-    told = "int8 wants layers of a multiple of 32, heads of a multiple of 16 and 5 tokens or more; these are"
-    with pytest.raises(TypeError, match=told):
+    message = "int8 wants layers of a multiple of 32, heads of a multiple of 16 and 5 tokens or more; these are"
+    with pytest.raises(TypeError, match=message):
         quantised(plan_of(odd, NONE, ONES), split_vit(odd))
 
 
 @pytest.mark.parametrize(
     ("patch", "hidden", "heads", "classes"), [(14, 96, 6, 1000), (28, 160, 2, 1), (8, 64, 4, 17), (32, 64, 1, 16)]
 )
-def test_all_kinds_of_widths(patch, hidden, heads, classes):
-    """Windows that are no multiple of the kernel's step, heads of 5 vectors, tokens and classes that fill no vector."""
+def test_unusual_widths(patch, hidden, heads, classes):
+    """Patches that are no multiple of the kernel's step, heads of 5 vectors, tokens and classes that fill no vector."""
     side = 96 if patch == 32 else 112
     model = transformer(side, patch, 2, heads, hidden, 2 * hidden, classes=classes)
     images = torch.randint(0, 256, (3, 3, side, side), dtype=torch.uint8)
     with torch.inference_mode():
-        expected, found = model(images / 255), runner(model, "int8")(images)
-    assert found.shape == (3, classes)
-    assert (found - expected).abs().max() <= 0.03 * expected.abs().max()
+        expected, logits = model(images / 255), runner(model, "int8")(images)
+    assert logits.shape == (3, classes)
+    assert (logits - expected).abs().max() <= 0.03 * expected.abs().max()
 
 
-def test_a_processor_without_the_instruction_finds_the_same(model):
-    """Numba compiles for another one, in a process of its own."""
+def test_a_processor_without_the_instruction_computes_the_same(model):
+    """Numba compiles for a generic processor, in a separate process."""
     torch.manual_seed(4)
     plan, images = plan_of(model, NONE, ONES), torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     expected = runner(model, "int8")(images)
@@ -152,10 +152,10 @@ def test_a_processor_without_the_instruction_finds_the_same(model):
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/work.pt"
         torch.save((plan, quantised(plan, split_vit(model)), images), path)
-        more = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
-        subprocess.run([sys.executable, "-c", script, path], env={**os.environ, **more}, check=True)
-        found = torch.load(path)
-    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+        settings = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+        subprocess.run([sys.executable, "-c", script, path], env={**os.environ, **settings}, check=True)
+        logits = torch.load(path)
+    assert (logits - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 def decoded(codes, step, zero):
@@ -165,22 +165,22 @@ def decoded(codes, step, zero):
 @pytest.mark.parametrize(
     "row", [normal(100), normal(64) * 1e6, np.abs(normal(33)), -np.abs(normal(33)), np.zeros(7, "f4")]
 )
-def test_bytes(row):
+def test_quantise(row):
     codes = np.empty(row.shape, np.uint8)
     step, zero = quantise(row, codes)
-    reach = max(row.max(), 0) - min(row.min(), 0)
-    assert np.abs(decoded(codes, step, zero) - row).max() <= 1.01 * reach / 255
-    assert ((codes == zero) | (row != 0)).all(), "nothing is not nothing any more"
+    span = max(row.max(), 0) - min(row.min(), 0)
+    assert np.abs(decoded(codes, step, zero) - row).max() <= 1.01 * span / 255
+    assert ((codes == zero) | (row != 0)).all(), "a 0 was not quantised to the zero point"
 
 
 @pytest.mark.parametrize("rows", [normal(6, 48) * 3, normal(6, 64) * 40, normal(6, 32) - 200, normal(6, 16) + 1e4])
 def test_softmax(rows):
     count = rows.shape[1] - 5
     expected = torch.softmax(torch.from_numpy(rows[:, :count]).double(), dim=1).numpy()
-    found = rows.copy()
-    softmax(found, count)
-    assert np.abs(found[:, :count] - expected).max() <= 1e-6
-    assert (found[:, count:] <= 1e-30).all()
+    result = rows.copy()
+    softmax(result, count)
+    assert np.abs(result[:, :count] - expected).max() <= 1e-6
+    assert (result[:, count:] <= 1e-30).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 31, 64])
@@ -190,7 +190,7 @@ def test_the_engine_keeps_the_order(count):
     assert engine(images).flatten().tolist() == list(range(count))
 
 
-def test_the_engine_tells_of_an_error_in_any_part():
+def test_the_engine_raises_an_error_from_any_part():
     def fail(images, _team):
         if 7 in images:
             raise RuntimeError("seven")
@@ -202,29 +202,29 @@ def test_the_engine_tells_of_an_error_in_any_part():
 
 @pytest.mark.parametrize("name", ["int8", "bfloat16", "float32"])
 def test_every_precision_can_be_forced(name):
-    found = precision.prepare(ServingConfig(model=TINY, precision=name))
-    assert found.precision == name
+    prepared = precision.prepare(ServingConfig(model=TINY, precision=name))
+    assert prepared.precision == name
     images = precision.drawn(50, 1, 64)
-    right = precision.prepare(ServingConfig(model=TINY, precision="float32")).run(images).argmax(dim=1)
-    assert (found.run(images).argmax(dim=1) == right).float().mean() >= 0.95
-    assert len(set(right.tolist())) >= 8, "the seeded weights do not tell the pictures apart"
+    expected = precision.prepare(ServingConfig(model=TINY, precision="float32")).run(images).argmax(dim=1)
+    assert (prepared.run(images).argmax(dim=1) == expected).float().mean() >= 0.95
+    assert len(set(expected.tolist())) >= 8, "the seeded weights do not distinguish the pictures"
 
 
-def test_one_that_does_not_agree_is_not_used(monkeypatch, caplog, small_cache):
-    """The next better one is; and the verdict is kept, so that a later start does not compare again."""
+def test_a_precision_that_disagrees_with_float32_is_not_used(monkeypatch, caplog, small_cache):
+    """The next precision is used instead; the result is cached, so that a later start does not compare again."""
     monkeypatch.setattr(precision, "available", lambda: ["int8", "bfloat16", "float32"])
     for path in small_cache.glob(f"serving/{TINY}*/*-agreement.json"):
         path.unlink()
     monkeypatch.setattr(
         "impl.serving.model.int8.Int8Vit.logits", lambda _self, images, _team: torch.zeros(len(images), 10)
     )
-    found = precision.prepare(ServingConfig(model=TINY))
-    assert found.precision == "bfloat16"
-    assert found.agreement >= 0.99
+    prepared = precision.prepare(ServingConfig(model=TINY))
+    assert prepared.precision == "bfloat16"
+    assert prepared.agreement >= 0.99
     assert "not int8: it agrees with float32 on" in caplog.text
     monkeypatch.undo()
     monkeypatch.setattr(precision, "available", lambda: ["int8", "bfloat16", "float32"])
-    monkeypatch.setattr(precision, "drawn", lambda *_: pytest.fail("it was compared again"))
+    monkeypatch.setattr(precision, "drawn", lambda *_: pytest.fail("the precisions were compared again"))
     assert precision.prepare(ServingConfig(model=TINY)).precision == "bfloat16"
     for path in small_cache.glob(f"serving/{TINY}*/*-agreement.json"):
         path.unlink()
@@ -240,5 +240,5 @@ def test_a_processor_without_the_instructions(monkeypatch):
 def test_another_kind_of_network():
     with pytest.raises(TypeError, match="int8 is for vision transformers"):
         precision.prepare(ServingConfig(model="squeezenet1_1", precision="int8"))
-    found = precision.prepare(ServingConfig(model="squeezenet1_1", precision="bfloat16"))
-    assert found.run(precision.drawn(2, 1, 224)).shape == (2, 10)
+    prepared = precision.prepare(ServingConfig(model="squeezenet1_1", precision="bfloat16"))
+    assert prepared.run(precision.drawn(2, 1, 224)).shape == (2, 10)

@@ -1,4 +1,4 @@
-"""Every check of the benchmark module, of the soak and of the tests over sockets, seen red on purpose."""
+"""Every check of the benchmark module, the soak test and the socket tests fails when it should."""
 
 import dataclasses
 import io
@@ -24,22 +24,22 @@ from tests.serving.conftest import TINY, npy, pictures
 BEST = case.BEST
 
 
-def answer(kinds, status=200, cached=False, success=True, **more):
+def answer(kinds, status=200, cached=False, success=True, **fields):
     entries = [{"index": int(kind)} for kind in kinds]
-    return Answer(status, {"success": success, "predictions": entries, "cached": cached, **more}, {}, 0.1)
+    return Answer(status, {"success": success, "predictions": entries, "cached": cached, **fields}, {}, 0.1)
 
 
 class FakeClients:
     """Clients of a server that is always right, except for what `damage` does to its answers."""
 
-    def __init__(self, damage=lambda answers: answers, **more):
-        self.damage, self.more = damage, more
+    def __init__(self, damage=lambda answers: answers, **fields):
+        self.damage, self.fields = damage, fields
 
     def post(self, bodies):
         answers, start = [], 0
         for body in bodies:
             count = len(np.load(io.BytesIO(body[0])))
-            answers.append(answer(np.arange(start, start + count) % 10, **self.more))
+            answers.append(answer(np.arange(start, start + count) % 10, **self.fields))
             start += count
         return self.damage(answers)
 
@@ -59,12 +59,12 @@ def swapped(answers):
 
 
 def changed(answers, count=1):
-    """Change the first classes of the first answer."""
+    """Change the first `count` classes of the first answer."""
     kinds = classes_of(answers[0])
     body = answers[0].body
     return [
         answer(
-            [(kind + (place < count)) % 10 for place, kind in enumerate(kinds)],
+            [(kind + (position < count)) % 10 for position, kind in enumerate(kinds)],
             **{key: value for key, value in body.items() if key == "precision"},
         ),
         *answers[1:],
@@ -73,17 +73,17 @@ def changed(answers, count=1):
 
 def test_an_answer_that_goes_to_another_client():
     for damage in (lambda answers: answers, swapped):
-        crowd = Requests(FakeClients(damage), as_npy, requests=32)
-        answers = crowd()
+        requests = Requests(FakeClients(damage), as_npy, requests=32)
+        answers = requests()
         if damage is swapped:
             with pytest.raises(WrongAnswerError, match=r"93\.8% of the predictions are right; 97\.0% are required"):
-                crowd.check(answers)
+                requests.check(answers)
         else:
-            crowd.check(answers)
+            requests.check(answers)
 
 
 @pytest.mark.parametrize(
-    ("clients", "says"),
+    ("clients", "message"),
     [
         (FakeClients(status=500), "status 500"),
         (FakeClients(success=False), "status 200: {'success': False"),
@@ -93,16 +93,16 @@ def test_an_answer_that_goes_to_another_client():
         (FakeClients(changed), None),
     ],
 )
-def test_what_is_timed_is_checked(clients, says):
+def test_what_is_timed_is_checked(clients, message):
     requests = Requests(clients, as_npy, images=64)
-    if says is None:
+    if message is None:
         requests.check(requests())
         return
-    with pytest.raises(AssertionError, match=re.escape(says)):
+    with pytest.raises(AssertionError, match=re.escape(message)):
         requests.check(requests())
 
 
-def test_every_call_has_images_of_its_own():
+def test_every_call_sends_different_images():
     sent = []
     requests = Requests(SimpleNamespace(post=lambda bodies: sent.extend(bodies) or FakeClients().post(bodies)), as_npy)
     for _ in range(3):
@@ -114,9 +114,9 @@ def test_every_call_has_images_of_its_own():
     ("precision", "count", "wrong"),
     [("int8", 40, 1), ("int8", 40, 2), ("bfloat16", 40, 1), ("float32", 40, 1), (None, 40, 1)],
 )
-def test_other_classes_than_the_baselines(precision, count, wrong):
-    """What is allowed is the promise, and less where the answer's precision is held to more."""
-    kinds = [place % 10 for place in range(count)]
+def test_predictions_that_differ_from_the_baselines(precision, count, wrong):
+    """The variant's promise limits how many may differ; a precision that must agree more closely allows fewer."""
+    kinds = [position % 10 for position in range(count)]
     (wrong_answer,) = changed([answer(kinds, **({"precision": precision} if precision else {}))], wrong)
     check = partial(case.assert_promised, BEST, wrong_answer, kinds)
     if (precision, wrong) == ("int8", 1):
@@ -126,7 +126,7 @@ def test_other_classes_than_the_baselines(precision, count, wrong):
         check()
 
 
-def test_an_original_that_differs_once_breaks_its_promise():
+def test_one_different_prediction_breaks_the_promise_of_an_exact_variant():
     kinds = list(range(10))
     same = Answer(200, {"success": True}, {HEADER: " ".join(map(str, kinds))}, 0.1)
     other = dataclasses.replace(same, headers={HEADER: " ".join(map(str, [1, *kinds[1:]]))})
@@ -136,13 +136,13 @@ def test_an_original_that_differs_once_breaks_its_promise():
             case.assert_promised(name, other, kinds)
 
 
-def test_a_promise_that_no_check_holds(monkeypatch):
+def test_a_promise_without_a_check(monkeypatch):
     monkeypatch.setitem(VARIANTS, BEST, dataclasses.replace(VARIANTS[BEST], promise=SAME_BYTES))
     with pytest.raises(AssertionError, match="no check for same bytes"):
         case.assert_promised(BEST, answer([1]), [1])
 
 
-def test_a_hit_that_is_none():
+def test_a_timed_hit_must_come_from_the_answer_cache():
     run = partial(case.test_time_of_a_hit, BEST, Benchmark(), lambda *_: ("", None))
     run(lambda _: FakeClients(cached=True))
     with pytest.raises(AssertionError):
@@ -151,10 +151,10 @@ def test_a_hit_that_is_none():
 
 @pytest.mark.parametrize(("reference", "variant", "count"), case.CLAIMS)
 def test_every_asserted_ratio_is_a_duel_with_a_floor(reference, variant, count):
-    """With answers that are checked on both sides."""
+    """The answers of both sides are checked."""
     duels = []
     clients = dict.fromkeys((reference, variant), FakeClients())
-    sides = partial(
+    run_speedup = partial(
         case.test_speedup,
         reference,
         variant,
@@ -166,7 +166,7 @@ def test_every_asserted_ratio_is_a_duel_with_a_floor(reference, variant, count):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(case, "encoder_of", lambda _: as_npy)
         for precision in ("int8", "bfloat16", "float32"):
-            sides(precision)
+            run_speedup(precision)
             floor = case.FLOORS[reference, count][variant]
             (measured, settings) = duels[-1]
             assert settings["floor"] == (floor[precision] if isinstance(floor, dict) else floor) >= 1
@@ -179,7 +179,7 @@ def test_every_asserted_ratio_is_a_duel_with_a_floor(reference, variant, count):
 
 @pytest.mark.parametrize("names", [[], ["optimised"], list(VARIANTS)])
 def test_the_plot_shows_what_was_timed(names, tmp_path, request):
-    """Whatever was selected: nothing is drawn of nothing, and no other test is needed."""
+    """For any selection of tests: without timings there is no plot, and the plot depends on no other test."""
     (tmp_path / ".results").mkdir()
     fixture = case.plotted.__wrapped__(SimpleNamespace(config=SimpleNamespace(rootpath=tmp_path)))
     series = next(fixture)
@@ -190,11 +190,11 @@ def test_the_plot_shows_what_was_timed(names, tmp_path, request):
     assert all(name in plot.read_text() for name in names)
 
 
-HELD = Outcome([5.0] * 400, [0.004] * 1400, [], 0, 12.0, (10**9, 10**9 + 10**8, 10**9 + 10**8))
+GOOD_OUTCOME = Outcome([5.0] * 400, [0.004] * 1400, [], 0, 12.0, (10**9, 10**9 + 10**8, 10**9 + 10**8))
 
 
 @pytest.mark.parametrize(
-    ("change", "says", "missed"),
+    ("change", "message", "missed"),
     [
         ({}, None, None),
         ({"others": [500]}, "other statuses than 200 and 429: [500]", "only 200 and 429 in overload"),
@@ -205,12 +205,12 @@ HELD = Outcome([5.0] * 400, [0.004] * 1400, [], 0, 12.0, (10**9, 10**9 + 10**8, 
         ({"memory": (10**9, 12 * 10**8, 12 * 10**8)}, "memory has grown", "memory flat"),
     ],
 )
-def test_an_overload_that_was_not_withstood(change, says, missed):
-    outcome = dataclasses.replace(HELD, **change)
-    if says is None:
+def test_each_overload_check_fails_when_it_should(change, message, missed):
+    outcome = dataclasses.replace(GOOD_OUTCOME, **change)
+    if message is None:
         case.assert_withstood(outcome, 40)
     else:
-        with pytest.raises(AssertionError, match=re.escape(says)):
+        with pytest.raises(AssertionError, match=re.escape(message)):
             case.assert_withstood(outcome, 40)
     checks = soak.judge(outcome, 40, {"400": 10_000}, (320, 320), (outcome.memory[0], outcome.memory[2]))
     assert [name for name, held in checks.items() if not held] == [name for name in checks if missed and missed in name]
@@ -218,7 +218,7 @@ def test_an_overload_that_was_not_withstood(change, says, missed):
 
 def test_a_soak_that_failed():
     def missed(statuses, right):
-        return [name for name, held in soak.judge(HELD, 40, statuses, right, (0, 0)).items() if not held]
+        return [name for name, held in soak.judge(GOOD_OUTCOME, 40, statuses, right, (0, 0)).items() if not held]
 
     damaged = "only 200, 400, 413, 415 and 422 for malformed requests"
     assert missed({"400": 9_999, "500": 1}, (320, 320)) == [damaged]
@@ -228,12 +228,12 @@ def test_a_soak_that_failed():
 def test_a_server_that_sends_each_client_the_previous_answer(build, listen, monkeypatch):
     finish, last = batching.Job.finish, [None]
 
-    def late(job, logits=None, refusal=None):
-        alike = None not in (logits, last[0]) and last[0].shape == logits.shape
-        given, last[0] = last[0] if alike else logits, logits
-        finish(job, given, refusal)
+    def send_previous(job, logits=None, refusal=None):
+        same_shape = None not in (logits, last[0]) and last[0].shape == logits.shape
+        sent, last[0] = last[0] if same_shape else logits, logits
+        finish(job, sent, refusal)
 
-    monkeypatch.setattr(batching.Job, "finish", late)
+    monkeypatch.setattr(batching.Job, "finish", send_previous)
     with pytest.raises(AssertionError):
         test_http.test_every_image_gets_its_own_answer(build, listen)
 
@@ -246,7 +246,7 @@ def test_a_server_that_works_for_clients_that_disconnected(build, listen, monkey
 
 
 def test_a_server_that_fails(build, monkeypatch):
-    """A bug of the server is a 500, which the tests with malformed requests detect."""
+    """A bug in the server gives a 500, which the tests with malformed requests detect."""
     client = build(model=TINY).test_client()
     right = test_inputs.kinds_of(client.post("/predict", data=npy(pictures(3))).json)
 

@@ -1,4 +1,4 @@
-"""Kept kernels are loaded from disk while their sources are the same, and compiled anew when any of them changes."""
+"""Kept kernels are loaded from disk while their sources are unchanged, and recompiled when any source changes."""
 
 import os
 import shutil
@@ -84,7 +84,7 @@ def test_unchanged_sources_are_loaded_from_disk(package):
         ("kernel", "helped(number)\n", "-helped(number)\n"),
     ],
 )
-def test_a_change_in_any_module_compiles_anew(name, before, after, package):
+def test_a_change_in_any_module_recompiles(name, before, after, package):
     assert run(package) == (20, 0)
     path = package / f"{name}.py"
     text = path.read_text(encoding="utf-8")
@@ -95,7 +95,7 @@ def test_a_change_in_any_module_compiles_anew(name, before, after, package):
 
 
 def test_numba_alone_runs_stale_code(package):
-    """The reason for `kept`: when this test fails, Numba sees imported modules itself, and `kept` can go."""
+    """The reason for `kept`. If this test fails, Numba itself detects changes in imported modules: remove `kept`."""
     write(package / "kernel.py", KERNEL.format(helpers=".helpers", decorator="njit(cache=True)"))
     assert run(package) == (20, 0)
     write(package / "constants.py", "FACTOR = 3\n")
@@ -110,7 +110,9 @@ def test_numba_cache_dir(package, tmp_path):
     assert not list(package.rglob("*.nbc"))
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root writes to a read-only tree")
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() == 0, reason="needs POSIX permissions, and root can write to a read-only folder"
+)
 def test_a_read_only_tree(package, tmp_path):
     package.chmod(stat.S_IRUSR | stat.S_IXUSR)
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "caches")}
@@ -121,16 +123,16 @@ def test_a_read_only_tree(package, tmp_path):
         package.chmod(stat.S_IRWXU)
 
 
-def test_a_tree_where_no_folder_can_be_made(package, tmp_path):
-    """A file in the way of __pycache__ stops even root."""
+def test_a_tree_where_no_cache_folder_can_be_created(package, tmp_path):
+    """A file named __pycache__ prevents creating the folder, even for root."""
     write(package / "__pycache__", "")
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "caches")}
     assert run(package, **home) == (20, 0)
     assert run(package, **home) == (20, 1)
 
 
-def test_another_revision_beside_it(package):
-    """Under another name and with other sources, as the gate loads it: each has a cache of its own."""
+def test_another_revision_has_its_own_cache(package):
+    """The gate loads another revision under another package name: each revision has its own cache."""
     other = package.with_name("toy_at_0123456789ab")
     shutil.copytree(package, other)
     write(other / "constants.py", "FACTOR = 7\n")
@@ -140,7 +142,7 @@ def test_another_revision_beside_it(package):
     assert run(other) == (70, 1)
 
 
-def test_processes_that_start_at_once(package):
+def test_processes_that_compile_concurrently(package):
     processes = [start(package) for _ in range(3)]
     assert {process.communicate()[0].split()[0] for process in processes} == {"20"}
     assert not any(process.returncode for process in processes)
@@ -148,7 +150,7 @@ def test_processes_that_start_at_once(package):
 
 
 @pytest.mark.parametrize("name", ["impl.evaluation.kernel", "impl.serving.model.kernel"])
-def test_the_kernels_see_the_writer(name, monkeypatch):
+def test_kernel_digests_cover_the_vector_writer(name, monkeypatch):
     """Every kernel's digest depends on the source of the shared writer of vector instructions."""
     __import__(name)
     before = module.sources_digest(name)
