@@ -124,8 +124,8 @@ def pytest_collection_modifyitems(
     """Count the suite's duels, select the tests of this run, and add the self-checks to a run that compares."""
     gate = config.stash[SESSION]
     for item in items:
-        # pytest-benchmark decides by this name what --benchmark-skip and --benchmark-only are about.
-        if item.get_closest_marker("measures") and "benchmark" not in _fixtures(item):
+        # pytest-benchmark decides by this name what --benchmark-skip and --benchmark-only are about: peak memory too.
+        if measures(item) and "benchmark" not in _fixtures(item):
             _fixtures(item).append("benchmark")
             item.stash[UNUSED] = True
     gate.collected = frozenset(item.nodeid for item in items if measures(item))
@@ -153,7 +153,7 @@ def _selfchecks(session: pytest.Session) -> tuple[list[pytest.Item], list[pytest
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Use pytest-benchmark's fixture on behalf of a test with the mark `measures`, or it warns that nothing did."""
+    """Use pytest-benchmark's fixture on behalf of a test that measures without it, or it warns that nothing did."""
     if item.stash.get(UNUSED, False):
         claim(item.funcargs["benchmark"])  # type: ignore[attr-defined] # a function's, as it has fixtures
 
