@@ -23,6 +23,8 @@ SLOWED = {"augmentation": "numpy_vectorised", "counter": "locked", "evaluation":
 QUICKENED = "augmentation", "exact"
 
 SLOWER = """
+from dataclasses import replace as _replace
+
 
 def _slower(work):
     import time
@@ -38,7 +40,7 @@ def _slower(work):
     return slowed
 
 
-def _slowed_build(build=VARIANTS["{variant}"]):
+def _slowed_build(build):
     def slowed(*arguments, **more):
         built = build(*arguments, **more)
         if hasattr(built, "wsgi_app"):
@@ -49,9 +51,15 @@ def _slowed_build(build=VARIANTS["{variant}"]):
     return slowed
 
 
-VARIANTS["{variant}"] = (
-    _slowed_build() if __name__.endswith(("evaluation", "serving")) else _slower(VARIANTS["{variant}"])
-)
+_slow = _slowed_build if __name__.endswith(("evaluation", "serving")) else _slower
+VARIANTS["{variant}"] = _replace(VARIANTS["{variant}"], build=_slow(VARIANTS["{variant}"].build))
+"""
+
+
+REPLACED = """
+from dataclasses import replace
+
+VARIANTS["locked"] = replace(VARIANTS["locked"], build={build})
 """
 
 
@@ -187,7 +195,7 @@ CASE = "impl/counter/__init__.py"
             id="removed",
         ),
         pytest.param(
-            lambda clone: clone.append(CASE, '\nVARIANTS["locked"] = lambda *_: 1 // 0\n'),
+            lambda clone: clone.append(CASE, REPLACED.format(build="lambda *_: 1 // 0")),
             ["--against", "HEAD"],
             1,
             "ZeroDivisionError",
@@ -195,7 +203,7 @@ CASE = "impl/counter/__init__.py"
         ),
         pytest.param(
             lambda clone: clone.append(
-                CASE, '\nVARIANTS["locked"] = lambda path, threads, limit: sequential.run(path, threads, limit - 1)\n'
+                CASE, REPLACED.format(build="lambda path, threads, limit: sequential.run(path, threads, limit - 1)")
             ),
             ["--against", "HEAD"],
             1,
