@@ -1,7 +1,7 @@
 """torchvision's classifiers and their weights: from a checkpoint, torchvision's own, or seeded.
 
 The seeded weights are random except for the last layer, which is fitted to the means of ten classes of drawn pictures.
-So the model tells these apart with margins, as a trained one would. They are made once and kept on disk, so that all
+So the model distinguishes these with margins, as a trained one would. They are made once and kept on disk, so that all
 variants predict the same.
 """
 
