@@ -47,7 +47,7 @@ BASELINE_ROUNDS = 3
 #
 #   AMD EPYC (Zen 5), 2 cores, Python 3.11, 2026-11-23   observed        before the int8 kernel
 #   baseline / optimised, 1 image                        64 (55 to 69)   37 to 46
-#   baseline / optimised, 8 images                       (to be filled in by the next run)
+#   baseline / optimised, 8 images                       not yet measured in int8; float32 on Zen 3: 2.16
 #   baseline / preloaded, 1 image                        7.0
 #   preloaded / optimised, 4 images                      8.9 (of 8)      7.1 to 8.2
 #
