@@ -33,7 +33,7 @@ WORDS = "The quick brown fox, jumps over the lazy dog (twice)!"
 # the pools start processes for it. 1,200,000 is the size of the task.
 SIZES = {1: 5, 20_000: 3, 1_200_000: 1}
 
-# Ratios to the baseline, each a duel at ROWS rows. A proof takes some 17 pairs, and the baseline 0.5 s for 20,000 rows.
+# Ratios to the baseline, each a duel at ROWS rows. A proof takes some 20 pairs, and the baseline 0.5 s for 20,000 rows.
 # The worst and the best of several runs, some of them beside other programs:
 #
 #   machine                              Python   date         numpy_vectorised   exact      optimised
