@@ -23,7 +23,8 @@ from benchmarks.gate.calibration.program import Workload, main, split
 from benchmarks.gate.calibration.results import Goal, limits
 from benchmarks.gate.calibration.trials import ALPHA, Findings, mixed, sorting_subject
 from benchmarks.gate.judge.rules import revision_questions
-from benchmarks.gate.measure.duel import Answer, Duel, Question
+from benchmarks.gate.measure.bets import Answer, Question
+from benchmarks.gate.measure.duel import Duel
 from benchmarks.gate.measure.evalue import log_evalue
 
 PAIRS = 300

@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.gate.judge.completeness import Absence, completeness
 from benchmarks.gate.judge.rules import JudgedDuel, MemoryRow, Reason, RevisionRow, questions
-from benchmarks.gate.measure.duel import Answer, Duel
+from benchmarks.gate.measure.bets import Answer
+from benchmarks.gate.measure.duel import Duel
 from benchmarks.gate.report.words import duel_failure, duration, memory_failure, number, quantity, revision_failure
 
 

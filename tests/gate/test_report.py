@@ -6,7 +6,8 @@ import re
 import pytest
 
 from benchmarks.gate.judge.rules import JudgedDuel, MemoryRow
-from benchmarks.gate.measure.duel import Question, run_duel
+from benchmarks.gate.measure.bets import Question
+from benchmarks.gate.measure.duel import run_duel
 from benchmarks.gate.report.findings import Findings, Note
 from benchmarks.gate.report.tables import markdown, terminal
 

@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.gate.compare.saved import SavedRunError, newest, read
 from benchmarks.gate.measure import machine
-from benchmarks.gate.measure.duel import Question, run_duel
+from benchmarks.gate.measure.bets import Question
+from benchmarks.gate.measure.duel import run_duel
 
 
 @pytest.fixture

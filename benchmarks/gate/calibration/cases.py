@@ -9,7 +9,7 @@ import pytest
 from tqdm import tqdm
 
 from ..measure.duel import Duel, run_duel
-from ..measure.timing import Work
+from ..measure.timing import Side, Work
 from ..plugin.session import CANARY, CONTROL, Runner
 from .other_tools import Rule
 from .trials import Findings, Subject, jobs_of, measure, mixed
@@ -36,10 +36,11 @@ class Calibrating:
         """Replace the runner of the session's duels."""
         return self.run
 
-    def run(self, name: str, reference: Work, candidate: Work, *arguments: Any, **keywords: Any) -> Duel:
+    def run(self, name: str, reference: Work | Side, candidate: Work | Side, *arguments: Any, **keywords: Any) -> Duel:
         """Run the calibration's duels, except for the self-checks, and then the requested duel."""
         if name not in {CONTROL, CANARY}:
-            subject = Subject(name, lambda: (reference, candidate), keywords.get("check"))
+            sides = [side if callable(side) else side.call for side in (reference, candidate)]
+            subject = Subject(name, lambda: (sides[0], sides[1]), keywords.get("check"))
             jobs = tqdm(mixed(jobs_of(subject, SAME, TRIALS, OTHER_TOOLS), self.seed), desc=subject.name, disable=None)
             measure(
                 jobs,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ..judge.rules import revision_questions, revision_verdict
+from ..judge.rules import revision_decided, revision_questions, revision_verdict
 from ..measure.duel import Check, run_duel
 from ..measure.timing import Work
 from ..measure.workloads import slowed, sorting
@@ -14,6 +14,7 @@ from .other_tools import Rule, block
 
 ALPHA = 0.001 / 20  # per duel: the default of a run, in a suite of 20 benchmarks
 TOLERANCE = 0.03  # the default
+BLIND = 0.1  # the default
 SLOWDOWNS = (0.01, 0.02, 0.03, 0.05, 0.10)
 TIGHT = (0.02, 0.02)  # slowdown and tolerance of the one row with another tolerance
 HALVED = (0.01, 0.02, 0.10)  # slowdowns without a target at the default tolerance: half as many trials
@@ -129,9 +130,18 @@ def _duelled(job: Job, budget: float, seed: int) -> Trial:
         reference, candidate = candidate, reference
     if job.slowdown:
         candidate = slowed(candidate, job.slowdown)
-    questions = revision_questions(job.tolerance)
-    name, check = job.subject.name, job.subject.check
-    duel = run_duel(name, reference, candidate, questions, alpha=ALPHA, budget=budget, seed=seed, check=check)
+    name = job.subject.name
+    duel = run_duel(
+        name,
+        reference,
+        candidate,
+        revision_questions(job.tolerance, BLIND),
+        alpha=ALPHA,
+        budget=budget,
+        seed=seed,
+        check=job.subject.check,
+        decided=revision_decided,
+    )
     verdict = revision_verdict(duel) or "inconclusive"
     return Trial(name, job.slowdown, job.tolerance, verdict, duel.pairs, duel.seconds, duel.ratio, duel.reference)
 

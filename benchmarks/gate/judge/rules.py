@@ -1,13 +1,16 @@
 """The questions for a duel and the verdicts from its answers: floors, saved runs, other revisions, memory."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, TypeAlias
 
 from ..compare.confirm import Confirmation
 from ..compare.saved import Peaks
-from ..measure.duel import Duel, Question
+from ..measure.bets import Answer, Clock, Question
+from ..measure.duel import Duel
+from ..measure.score import Estimate
 
 MIB = 1024 * 1024
 Verdict: TypeAlias = Literal["faster", "same", "slower", "inconclusive"]
@@ -39,6 +42,7 @@ class Reason(Enum):
     CEILING_BROKEN = "ceiling broken"
     MORE_MEMORY_THAN_SAVED = "more memory than saved"
     SLOWER = "slower"
+    BLIND = "blind"
     INCONCLUSIVE = "inconclusive"
 
 
@@ -60,39 +64,80 @@ def questions(floor: float | None, saved: Duel | None) -> list[Question]:
     return asked
 
 
-def revision_questions(tolerance: float) -> list[Question]:
+def revision_questions(tolerance: float, blind: float, *, cpu: bool = True) -> list[Question]:
     """Return the questions about another revision, the reference: is the candidate slower, and if not, is it faster?
 
     Args:
         tolerance: the slowdown that must not be missed, as a share: 0.03 is 3 %.
+        blind: the slowdown of wall time, as a share, that the pairs must rule out in any case.
+        cpu: whether CPU time counts as well: not for work that waits, polls or spins.
 
     Raises:
-        ValueError: The tolerance does not exceed LEAST_SLOWDOWN.
+        ValueError: The tolerance does not exceed LEAST_SLOWDOWN, or `blind` is less than the tolerance.
     """
     if not tolerance > LEAST_SLOWDOWN:
         raise ValueError(
             f"the tolerance is more than {LEAST_SLOWDOWN:.0%}, the least slowdown that is called slower, "
             f"not {tolerance:.3g}"
         )
-    return [
-        Question("revision", above=1 / (1 + tolerance), below=1 / (1 + LEAST_SLOWDOWN)),
-        Question("faster", above=1 + LEAST_SLOWDOWN, below=1 + LEAST_SLOWDOWN, needed=False),
+    if not blind >= tolerance:
+        raise ValueError(f"the blind limit is at least the tolerance, {tolerance:.3g}, not {blind:.3g}")
+    same, slower = 1 / (1 + tolerance), 1 / (1 + LEAST_SLOWDOWN)
+    asked = [
+        Question("revision", above=same, below=slower),
+        Question("blind", above=1 / (1 + blind), below=0),
+        Question("faster", above=1 + LEAST_SLOWDOWN, below=0, needed=False),
     ]
+    return [*asked, Question("cpu", above=same, below=slower, clock="cpu")] if cpu else asked
+
+
+def revision_decided(answers: Mapping[str, Answer]) -> bool:
+    """Return whether the answers to `revision_questions` suffice for a verdict."""
+    return _revision_verdict({name: answer.verdict for name, answer in answers.items()}) != "inconclusive"
 
 
 def revision_verdict(duel: Duel) -> Verdict | None:
     """Return the verdict of a duel with `revision_questions`, or None for another duel."""
-    if duel.answer("revision") == "below":
+    if "revision" not in duel.answers:
+        return None
+    return _revision_verdict({name: answer.verdict for name, answer in duel.answers.items()})
+
+
+def _revision_verdict(answers: Mapping[str, str]) -> Verdict:
+    """Slower by either clock is slower. The same by CPU time is the same if wall time is not far off, too."""
+    if "below" in (answers["revision"], answers.get("cpu")):
         return "slower"
-    if duel.answer("faster") == "above":
+    if answers["faster"] == "above":
         return "faster"
-    verdicts: dict[str, Verdict] = {"above": "same", "open": "inconclusive"}
-    return verdicts.get(duel.answer("revision") or "")
+    if answers["revision"] == "above" or (answers.get("cpu") == "above" and answers["blind"] == "above"):
+        return "same"
+    return "inconclusive"
 
 
-def detectable(duel: Duel) -> float:
+def deciding_clock(duel: Duel) -> Clock:
+    """Return the clock on which a verdict about another revision rests; on both, or none, it is the wall clock."""
+    verdict = revision_verdict(duel)
+    decisive = {"slower": "below", "same": "above"}.get(verdict or "")
+    by_cpu = duel.answer("cpu") == decisive and duel.answer("revision") != decisive
+    return "cpu" if decisive and by_cpu else "wall"
+
+
+def by_clock(duel: Duel, clock: Clock) -> Duel | Estimate:
+    """Return a duel's numbers by one clock.
+
+    Raises:
+        ValueError: It was not measured by that clock.
+    """
+    if clock == "wall":
+        return duel
+    if duel.cpu is None:
+        raise ValueError(f"{duel.name} has no CPU time")
+    return duel.cpu
+
+
+def detectable(duel: Duel, clock: Clock = "wall") -> float:
     """Return the smallest slowdown, as a share, that the pairs rule out; infinite if there were too few pairs."""
-    low = duel.confidence_sequence[0]
+    low = by_clock(duel, clock).confidence_sequence[0]
     return 1 / low - 1 if low > 0 else math.inf
 
 
@@ -206,6 +251,7 @@ class RevisionRow:
         verdict: "new" if the other revision does not have it, "unsupported" if this machine cannot run it.
         duel: the result; None without a duel.
         tolerance: the slowdown that must not be missed, as a share.
+        blind: the slowdown of wall time that must be ruled out in any case, as a share.
         confirmation: the verdicts of fresh processes; None if none was asked.
         reason: why this machine cannot run it.
     """
@@ -216,11 +262,24 @@ class RevisionRow:
     verdict: Verdict | Literal["new", "unsupported"]
     duel: Duel | None = None
     tolerance: float = 0.0
+    blind: float = 0.0
     confirmation: Confirmation | None = None
     reason: str = ""
 
     def reasons(self, *, strict: bool) -> tuple[Reason, ...]:
-        """Return why the test fails; empty if it passes. With `strict` an inconclusive duel fails as well."""
+        """Return why the test fails; empty if it passes.
+
+        An inconclusive duel fails if it was blind: its pairs do not rule out even a slowdown of `blind`. With `strict`
+        each fails.
+        """
         if self.verdict == "slower":
             return (Reason.SLOWER,)
-        return (Reason.INCONCLUSIVE,) if strict and self.verdict == "inconclusive" else ()
+        if self.verdict != "inconclusive":
+            return ()
+        if (
+            self.duel is not None
+            and revision_verdict(self.duel) == "inconclusive"
+            and self.duel.answer("blind") == "open"
+        ):
+            return (Reason.BLIND,)
+        return (Reason.INCONCLUSIVE,) if strict else ()

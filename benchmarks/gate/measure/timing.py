@@ -1,4 +1,4 @@
-"""Time a callable in batches, with garbage collection, tracing and profiling off."""
+"""Time a callable in batches on two clocks, with tracing and profiling off."""
 
 import gc
 import itertools
@@ -7,7 +7,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .clocks import children_seconds, own_seconds
 
 LEAST_BATCH = 1e-3  # seconds; four orders above the clock's grain and the cost of the loop
 # A thread that wakes from a sleep gets a whole time slice; one that never sleeps is preempted mid-batch. Beside three
@@ -19,16 +22,72 @@ LONGEST_BATCH = 0.25  # seconds; a few dozen pairs of longer batches would take 
 Work = Callable[[], Any]
 
 
+@dataclass(frozen=True)
+class Batch:
+    """One batch: the seconds of its calls by the wall clock and by the CPU clock, and the last call's result."""
+
+    wall: float
+    cpu: float
+    result: Any
+
+
+class Side(Protocol):
+    """What a duel measures: in this process, or in another one."""
+
+    def call(self) -> Any:
+        """Call the work once, untimed, and return its result."""
+
+    def batch(self, iterations: int) -> Batch:
+        """Call the work that many times."""
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """Work in this process.
+
+    Attributes:
+        work: takes no arguments.
+        collects: whether garbage collection stays on during a batch, so that work that makes garbage pays for it. If
+            so, garbage is collected before the batch; see `settled_memory`.
+    """
+
+    work: Work
+    collects: bool = False
+
+    def call(self) -> Any:
+        """Call the work once, untimed, and return its result."""
+        return self.work()
+
+    def batch(self, iterations: int) -> Batch:
+        """Call the work that many times."""
+        if self.collects:
+            gc.collect()
+        with undisturbed(collects=self.collects):
+            return time_batch(self.work, iterations)
+
+
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Switch garbage collection, tracing and profiling off within the block.
+def settled_memory() -> Iterator[None]:
+    """Exempt everything alive from garbage collection within the block, so that collecting costs microseconds there."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@contextmanager
+def undisturbed(*, collects: bool = False) -> Iterator[None]:
+    """Switch tracing and profiling off within the block, and garbage collection unless the work `collects`.
 
     Two things cannot be paused and stay on: tools on sys.monitoring, such as coverage by default from Python 3.14, and
     cProfile up to Python 3.11, whose profiler sys.setprofile cannot restore.
     """
     collecting, tracer, profiler = gc.isenabled(), sys.gettrace(), sys.getprofile()
     pausable = callable(profiler)
-    gc.disable()
+    if not collects:
+        gc.disable()
     sys.settrace(None)
     if pausable:
         sys.setprofile(None)
@@ -42,24 +101,25 @@ def undisturbed() -> Iterator[None]:
             gc.enable()
 
 
-def time_batch(work: Work, iterations: int) -> tuple[float, Any]:
-    """Sleep for NAP, then call `work` that many times; return the seconds of the calls and the last result."""
+def time_batch(work: Work, iterations: int) -> Batch:
+    """Sleep for NAP, then call `work` that many times."""
     result = None
     calls = itertools.repeat(None, iterations)
     time.sleep(NAP)
+    children, own = children_seconds(), own_seconds()
     start = time.perf_counter_ns()
     for _ in calls:
         result = work()
     elapsed = time.perf_counter_ns() - start
-    return max(elapsed, 1) / 1e9, result
+    cpu = own_seconds() - own  # before the children's, so that reading those is not counted
+    return Batch(max(elapsed, 1) / 1e9, cpu + children_seconds() - children, result)
 
 
-def batch_size(reference: Work, candidate: Work) -> tuple[int, str]:
+def batch_size(reference: Side, candidate: Side) -> tuple[int, str]:
     """Return the number of calls per batch, and a note if the batches had to stay shorter than LEAST_BATCH."""
     iterations = 1
     while True:
-        with undisturbed():
-            fast, slow = sorted(time_batch(work, iterations)[0] for work in (reference, candidate))
+        fast, slow = sorted(side.batch(iterations).wall for side in (reference, candidate))
         if fast >= LEAST_BATCH:
             return iterations, ""
         most = int(iterations * LONGEST_BATCH / slow)

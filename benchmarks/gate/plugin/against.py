@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ..compare.confirm import ORDERS, Confirmation, confirm
-from ..judge.rules import RevisionRow, revision_questions, revision_verdict
+from ..judge.rules import RevisionRow, revision_decided, revision_verdict
 from ..measure.duel import Check
-from ..measure.timing import Work
+from ..measure.timing import InProcess, Work, settled_memory
 from ..report.words import revision_failure
 from .benchmarks import claim, record
 from .fixtures import names
@@ -29,11 +29,13 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
     called for both and returns work without arguments. `check` is called with both results, the other revision's first,
     and raises AssertionError if they differ. If the variant here has a callable `unsupported` that returns a reason,
     the verdict is "unsupported" and the test is skipped. Tests with this fixture are deselected without --against, all
-    others with it. `@pytest.mark.gate(tolerance=5, budget=60)` overrides the options for one test.
+    others with it. `@pytest.mark.gate(tolerance=5, blind=20, budget=60)` overrides the options for one test, and
+    `clock="wall"` leaves CPU time out, for work that waits, polls or spins.
 
     Raises:
-        AssertionError: The variant is slower, here and in fresh processes; it returns something else; it runs at the
-            revision and is skipped here; or, with --strict, no verdict was reached.
+        AssertionError: The variant is slower, here and in fresh processes; the duel cannot see a slowdown of --blind;
+            the variant returns something else; it runs at the revision and is skipped here; or, with --strict, there
+            is no verdict.
     """
     session = request.config.stash[SESSION]
     case, name = names(request)
@@ -42,23 +44,32 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
     def run(package: str, variant: str, build: Build, *, check: Check) -> RevisionRow:
         __tracebackhide__ = True
         claim(benchmark)
-        tolerance, budget = settings_of(session.settings, request.node)
-        row = RevisionRow(name, request.node.nodeid, str(session.revision), "new", tolerance=tolerance)
+        settings = settings_of(session.settings, request.node)
+        row = RevisionRow(
+            name,
+            request.node.nodeid,
+            str(session.revision),
+            "new",
+            tolerance=settings.tolerance,
+            blind=settings.blind,
+        )
         sides = _sides(session, row, package, variant, build)
         if sides is not None:
             reference, candidate = sides
             _same_results(row, reference, candidate, check)
-            result = session.runner(
-                name,
-                reference,
-                candidate,
-                revision_questions(tolerance),
-                alpha=session.alpha,
-                budget=budget,
-                seed=session.seed(request.node.nodeid),
-                check=check,
-                progress=progress_of(request.config, name),
-            )
+            with settled_memory():
+                result = session.runner(
+                    name,
+                    InProcess(reference, collects=True),
+                    InProcess(candidate, collects=True),
+                    settings.questions(),
+                    alpha=session.alpha,
+                    budget=settings.budget,
+                    seed=session.seed(request.node.nodeid),
+                    check=check,
+                    decided=revision_decided,
+                    progress=progress_of(request.config, name),
+                )
             record(benchmark, result, "against")
             row = replace(row, verdict=revision_verdict(result) or "inconclusive", duel=result)
             if row.verdict == "slower" and not session.settings.confirming:
@@ -81,6 +92,7 @@ def _confirmation(session: Session, request: pytest.FixtureRequest, package: str
     options = {
         "--against": session.revision.commit,
         "--tolerance": session.settings.tolerance * 100,
+        "--blind": session.settings.blind * 100,
         "--alpha": session.alpha,
         "--budget": session.settings.budget,
     }

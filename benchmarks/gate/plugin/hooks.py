@@ -52,6 +52,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="with --against: the slowdown that must not be missed (default: 3)",
     )
     add(
+        "--blind",
+        type=float,
+        default=10.0,
+        metavar="PERCENT",
+        help="with --against: fail where the pairs cannot rule out even this slowdown of wall time (default: 10)",
+    )
+    add(
         "--removed",
         action="append",
         default=[],
@@ -71,7 +78,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Open the session, and choose the saved run before pytest-benchmark loads it in its own hook, the last one."""
-    config.addinivalue_line("markers", "gate(tolerance, budget): --tolerance and --budget for one test of `against`")
+    config.addinivalue_line("markers", "gate(tolerance, blind, budget, clock): options for one test of `against`")
     config.addinivalue_line("markers", "measures: a test that measures time without the fixtures of a benchmark")
     settings = read_settings(config)
     runner = config.hook.pytest_gate_runner(config=config) or run_duel

@@ -6,9 +6,10 @@ import pytest
 
 from ..compare.revision import RevisionError
 from ..judge.completeness import Completeness, completeness
-from ..judge.rules import revision_questions, revision_verdict
+from ..judge.rules import revision_decided, revision_questions, revision_verdict
 from ..measure import workloads
 from ..measure.duel import Duel
+from ..measure.score import Decided
 from ..measure.timing import Work
 from ..report.words import incomplete
 from .benchmarks import claim
@@ -30,7 +31,7 @@ def session(request: pytest.FixtureRequest, benchmark: Any) -> Session:
 def test_control(session: Session, request: pytest.FixtureRequest) -> None:
     """Work in a duel with itself is not slower than itself."""
     work = workloads.sorting(LISTS)
-    duel = _duel(session, request, CONTROL, work, work)
+    duel = _duel(session, request, CONTROL, work, work, decided=revision_decided)
     verdict = revision_verdict(duel) or "inconclusive"
     session.findings.proven.append(f"control: {verdict} after {_pairs(duel)}, between equal sides")
     if verdict not in {"same", "inconclusive"}:
@@ -41,16 +42,20 @@ def test_control(session: Session, request: pytest.FixtureRequest) -> None:
 
 
 def test_canary(session: Session, request: pytest.FixtureRequest) -> None:
-    """A slowdown of 5 % is detected."""
+    """A slowdown of 5 % is detected, by wall time and by CPU time."""
     work = workloads.sorting(LISTS)
     duel = _duel(session, request, CANARY, work, workloads.slowed(work, SLOWDOWN))
-    verdict = revision_verdict(duel) or "inconclusive"
-    if verdict != "slower":
+    clocks = {"wall": "revision", "CPU": "cpu"} if duel.cpu else {"wall": "revision"}
+    missed = [clock for clock, question in clocks.items() if duel.answer(question) != "below"]
+    if missed:
         raise AssertionError(
-            f"the verdict on work that is {SLOWDOWN:.0%} slower is {verdict} after {_pairs(duel)}: `same` proves "
-            "nothing in this run. Use a quieter machine, or more time (--budget SECONDS)"
+            f"work that is {SLOWDOWN:.0%} slower is not found slower by {' and '.join(missed)} time after "
+            f"{_pairs(duel)}: `same` proves nothing in this run. Use a quieter machine, or more time (--budget SECONDS)"
         )
-    session.findings.proven.append(f"canary: a slowdown of {SLOWDOWN:.0%} was detected after {_pairs(duel)}")
+    by = " and ".join(clocks)
+    session.findings.proven.append(
+        f"canary: a slowdown of {SLOWDOWN:.0%} was detected by {by} time after {_pairs(duel)}"
+    )
 
 
 def test_nothing_is_missing(session: Session, request: pytest.FixtureRequest) -> None:
@@ -83,15 +88,24 @@ def _completeness(session: Session, config: pytest.Config) -> tuple[Completeness
     return result, problems
 
 
-def _duel(session: Session, request: pytest.FixtureRequest, name: str, reference: Work, candidate: Work) -> Duel:
+def _duel(
+    session: Session,
+    request: pytest.FixtureRequest,
+    name: str,
+    reference: Work,
+    candidate: Work,
+    *,
+    decided: Decided | None = None,
+) -> Duel:
     return session.runner(
         name,
         reference,
         candidate,
-        revision_questions(session.settings.tolerance),
+        revision_questions(session.settings.tolerance, session.settings.blind),
         alpha=session.alpha,
         budget=session.settings.budget,
         seed=session.settings.seed,
+        decided=decided,
         progress=progress_of(request.config, name),
     )
 

@@ -9,8 +9,10 @@ import pytest
 
 from ..compare import saved
 from ..compare.revision import Revision
-from ..measure.duel import Check, Duel, Progress, Question
-from ..measure.timing import Work
+from ..measure.bets import Question
+from ..measure.duel import Check, Duel, Progress
+from ..measure.score import Decided
+from ..measure.timing import Side, Work
 from ..report.findings import Findings
 from .settings import Settings
 
@@ -23,14 +25,15 @@ class Runner(Protocol):
     def __call__(
         self,
         name: str,
-        reference: Work,
-        candidate: Work,
+        reference: Work | Side,
+        candidate: Work | Side,
         questions: Sequence[Question],
         *,
         alpha: float,
         budget: float,
         seed: int,
         check: Check | None = None,
+        decided: Decided | None = None,
         progress: Progress | None = None,
     ) -> Duel:
         """Run a duel."""

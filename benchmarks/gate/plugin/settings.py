@@ -1,12 +1,13 @@
 """The options of one pytest session, checked, and those of one test."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from ..judge.rules import revision_questions
+from ..measure.bets import Question
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Settings:
         budget: seconds after which a duel ends without a verdict.
         seed: of the coins that decide the order within pairs.
         tolerance: the slowdown that must not be missed, as a share.
+        blind: the slowdown of wall time that must be ruled out in any case, as a share.
         strict: whether an inconclusive duel fails its test.
         removed: names of benchmarks whose removal is admitted.
         confirming: in a process that confirms, the side to load first ("reference" or "candidate"); empty elsewhere.
@@ -28,10 +30,34 @@ class Settings:
     budget: float
     seed: int
     tolerance: float = 0.03
+    blind: float = 0.1
     strict: bool = False
     removed: tuple[str, ...] = ()
     confirming: str = ""
     package: str = ""
+
+
+@dataclass(frozen=True)
+class DuelSettings:
+    """The settings of one test with the fixture `against`: those of the session, or its mark's.
+
+    Attributes:
+        tolerance, blind, budget: as in `Settings`.
+        cpu: whether CPU time counts as well.
+    """
+
+    tolerance: float
+    blind: float
+    budget: float
+    cpu: bool = True
+
+    def questions(self) -> list[Question]:
+        """Return what a duel with another revision asks.
+
+        Raises:
+            ValueError: The numbers make no sense.
+        """
+        return revision_questions(self.tolerance, self.blind, cpu=self.cpu)
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -49,11 +75,17 @@ def read_settings(config: pytest.Config) -> Settings:
     if removed and config.getoption("against") is None and not config.getoption("benchmark_compare"):
         raise pytest.UsageError("--removed admits what a comparison misses: add --against or --benchmark-compare")
     confirming, _, package = config.getoption("confirm").partition(":")
+    tolerance, blind = config.getoption("tolerance") / 100, config.getoption("blind") / 100
+    try:
+        revision_questions(tolerance, blind)
+    except ValueError as error:
+        raise pytest.UsageError(f"--tolerance, --blind (in per cent): {error}") from error
     return Settings(
         alpha=alpha,
         budget=budget,
         seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
-        tolerance=_tolerance("--tolerance", config.getoption("tolerance")),
+        tolerance=tolerance,
+        blind=blind,
         # pytest's own flag, from version 9 on a setting as well, applies to the gate too.
         strict=bool(config.getoption("strict", default=False) or _ini(config, "strict")),
         removed=removed,
@@ -62,33 +94,30 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
-def settings_of(settings: Settings, node: pytest.Item) -> tuple[float, float]:
-    """Return the tolerance and the budget of one test: the options, or its mark `gate(tolerance=..., budget=...)`.
+def settings_of(settings: Settings, node: pytest.Item) -> DuelSettings:
+    """Return one test's settings: the options, or its mark `gate(tolerance=..., blind=..., budget=..., clock="wall")`.
 
     Raises:
         UsageError: The mark makes no sense.
     """
-    tolerance, budget = settings.tolerance, settings.budget
+    of_test = DuelSettings(settings.tolerance, settings.blind, settings.budget)
     for mark in reversed(list(node.iter_markers("gate"))):
-        if mark.args or set(mark.kwargs) - {"tolerance", "budget"}:
-            raise pytest.UsageError(f"{node.nodeid}: the mark is gate(tolerance=PERCENT, budget=SECONDS), not {mark}")
-        if "tolerance" in mark.kwargs:
-            tolerance = _tolerance(f"{node.nodeid}: tolerance", mark.kwargs["tolerance"])
-        budget = mark.kwargs.get("budget", budget)
-    return tolerance, budget
-
-
-def _tolerance(where: str, percent: float) -> float:
-    """Return a tolerance in per cent as a share.
-
-    Raises:
-        UsageError: It makes no sense.
-    """
-    try:
-        revision_questions(percent / 100)
-    except (ValueError, TypeError) as error:
-        raise pytest.UsageError(f"{where} (in per cent): {error}") from error
-    return percent / 100
+        given = dict(mark.kwargs)
+        if mark.args or set(given) - {"tolerance", "blind", "budget", "clock"} or given.get("clock", "wall") != "wall":
+            raise pytest.UsageError(
+                f'{node.nodeid}: the mark is gate(tolerance=PERCENT, blind=PERCENT, budget=SECONDS, clock="wall"), '
+                f"not {mark}"
+            )
+        if "clock" in given:
+            of_test = replace(of_test, cpu=False)
+        of_test = replace(of_test, budget=given.get("budget", of_test.budget))
+        try:
+            shares = {name: given[name] / 100 for name in ("tolerance", "blind") if name in given}
+            of_test = replace(of_test, **shares)
+            of_test.questions()
+        except (ValueError, TypeError) as error:
+            raise pytest.UsageError(f"{node.nodeid}: gate (in per cent): {error}") from error
+    return of_test
 
 
 def _ini(config: pytest.Config, name: str) -> Any:

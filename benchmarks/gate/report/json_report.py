@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from ..compare.revision import Revision
-from ..judge.rules import JudgedDuel, MemoryRow, RevisionRow, detectable
+from ..judge.rules import JudgedDuel, MemoryRow, RevisionRow, deciding_clock, detectable
 from .findings import Findings
 from .words import remark
 
-VERSION = 2
+VERSION = 3
 
 
 def as_json(
@@ -52,7 +52,9 @@ def _revision_row(row: RevisionRow) -> dict[str, Any]:
         "test": row.test,
         "verdict": row.verdict,
         "tolerance": row.tolerance,
-        "detectable_slowdown": row.duel and detectable(row.duel),
+        "blind": row.blind,
+        "clock": row.duel and deciding_clock(row.duel),
+        "detectable_slowdown": row.duel and detectable(row.duel, deciding_clock(row.duel)),
         "note": remark(row),
         "duel": row.duel and row.duel.to_dict(),
     }

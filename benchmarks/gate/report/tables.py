@@ -6,11 +6,20 @@ from itertools import groupby
 
 from tabulate import tabulate
 
-from ..judge.rules import MIB, JudgedDuel, MemoryRow, RevisionRow, detectable
+from ..judge.rules import MIB, JudgedDuel, MemoryRow, RevisionRow, by_clock, deciding_clock, detectable
 from .findings import Findings
-from .words import evidence, limits, notes_of_a_test, number, remark
+from .words import CLOCK_NAMES, evidence, limits, notes_of_a_test, number, remark
 
-REVISION_COLUMNS = ("against another revision", "verdict", "times faster", "interval", "detectable", "pairs", "seconds")
+REVISION_COLUMNS = (
+    "against another revision",
+    "verdict",
+    "clock",
+    "times faster",
+    "interval",
+    "detectable",
+    "pairs",
+    "seconds",
+)
 DUEL_COLUMNS = ("duel", "verdict", "times faster", "interval", "floor", "pairs", "seconds", "saved")
 MEMORY_COLUMNS = ("memory", "verdict", "reference", "candidate", "ratio", "ceiling", "saved")
 Row = tuple[str, ...]
@@ -99,14 +108,17 @@ def _counts(verdicts: Iterable[str | None]) -> str:
 def _revision_row(row: RevisionRow) -> Row:
     duel = row.duel
     if duel is None:
-        return (row.name, row.verdict, "-", "-", "-", "-", "-")
-    low, high = duel.interval
+        return (row.name, row.verdict, *["-"] * (len(REVISION_COLUMNS) - 2))
+    clock = deciding_clock(duel)
+    numbers = by_clock(duel, clock)
+    low, high = numbers.interval
     return (
         row.name,
         row.verdict,
-        f"{duel.ratio:.3f}",
+        CLOCK_NAMES[clock],
+        f"{numbers.ratio:.3f}",
         f"{low:.3f} to {high:.3f}",
-        f"+{detectable(duel):.1%}",
+        f"+{detectable(duel, clock):.1%}",
         str(duel.pairs),
         f"{duel.seconds:.1f}",
     )

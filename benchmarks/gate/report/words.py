@@ -5,9 +5,22 @@ from collections.abc import Iterator, Sequence
 
 from ..compare.confirm import Confirmation
 from ..judge.completeness import Completeness
-from ..judge.rules import MIB, SAVED_FACTOR, JudgedDuel, MemoryRow, Reason, RevisionRow, detectable
+from ..judge.rules import (
+    MIB,
+    SAVED_FACTOR,
+    JudgedDuel,
+    MemoryRow,
+    Reason,
+    RevisionRow,
+    by_clock,
+    deciding_clock,
+    detectable,
+)
+from ..measure.bets import Clock
 from ..measure.duel import Duel
 from .findings import Note
+
+CLOCK_NAMES: dict[Clock, str] = {"wall": "wall", "cpu": "CPU"}
 
 
 def duel_failure(row: JudgedDuel) -> str | None:
@@ -74,6 +87,11 @@ def revision_failure(row: RevisionRow, *, strict: bool) -> str | None:
             f"{row.name} is slower than at {row.revision}: {slowdown(row.duel)}{confirmed}. Find what made it slower "
             "(--benchmark-cprofile, --torch-profile). If the slowdown is intended, say so in the review."
         )
+    if Reason.BLIND in reasons:
+        return (
+            f"{row.name} against {row.revision} is blind: {evidence(row)}, and a slowdown of {row.blind:.0%} "
+            "must be. Use a quieter machine; if the work itself varies as much, mark the test gate(blind=PERCENT)"
+        )
     if Reason.INCONCLUSIVE in reasons:
         return f"{row.name} against {row.revision} is inconclusive, and --strict demands a verdict: {evidence(row)}"
     return None
@@ -104,11 +122,15 @@ def evidence(row: RevisionRow) -> str:
 
 
 def slowdown(duel: Duel) -> str:
-    """Return by how much the candidate is slower, with the evidence."""
-    low, high = (1 / ratio - 1 for ratio in reversed(duel.interval))
+    """Return by how much the candidate is slower, by the clock that proves it, with the evidence."""
+    clock = deciding_clock(duel)
+    numbers = by_clock(duel, clock)
+    low, high = (1 / ratio - 1 for ratio in reversed(numbers.interval))
+    wall = f"; wall time {1 / duel.ratio - 1:+.1%}" if clock == "cpu" else ""
+    seconds = f"{duration(numbers.reference)} there, {duration(numbers.candidate)} here"
     return (
-        f"{1 / duel.ratio - 1:+.1%} ({percent(duel.coverage)} interval {low:+.1%} to {high:+.1%}, {duel.pairs} pairs, "
-        f"{duration(duel.reference)} there, {duration(duel.candidate)} here)"
+        f"{CLOCK_NAMES[clock]} time {1 / numbers.ratio - 1:+.1%} ({percent(numbers.coverage)} interval {low:+.1%} to "
+        f"{high:+.1%}, {duel.pairs} pairs, {seconds}{wall})"
     )
 
 

@@ -1,0 +1,117 @@
+"""What the pairs of a duel add up to, on each clock: times, ratios, answers."""
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .bets import Answer, Clock, Question, alpha_of_a_bet
+from .evalue import confidence_sequence, median_interval
+from .timing import Batch
+
+Decided = Callable[[Mapping[str, Answer]], bool]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How many times faster the candidate is by one clock.
+
+    Attributes:
+        ratio: median of the paired ratios, time(reference) / time(candidate).
+        interval: (low, high) for the median ratio, see `evalue.median_interval`.
+        coverage: of the interval, as a share.
+        confidence_sequence: (low, high), limits for the median ratio with the error rate of this duel's bets, valid
+            however often the pairs were looked at (`evalue.confidence_sequence`).
+        reference: median seconds per call.
+        candidate: median seconds per call.
+    """
+
+    ratio: float
+    interval: tuple[float, float]
+    coverage: float
+    confidence_sequence: tuple[float, float]
+    reference: float
+    candidate: float
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> "Estimate":
+        """Read what `dataclasses.asdict` made of an estimate; saved runs up to 0004 say `told`.
+
+        Raises:
+            KeyError, TypeError, ValueError: The data is something else.
+        """
+        limits = saved["confidence_sequence" if "confidence_sequence" in saved else "told"]
+        (low, high), (least, most) = map(float, saved["interval"]), map(float, limits)
+        numbers = (saved[name] for name in ("ratio", "coverage", "reference", "candidate"))
+        ratio, coverage, reference, candidate = map(float, numbers)
+        return cls(ratio, (low, high), coverage, (least, most), reference, candidate)
+
+
+class Score:
+    """The pairs so far, and the answers that they give.
+
+    Attributes:
+        alpha: the error that each bet may have.
+        answers: by question.
+        pairs: how many were added.
+    """
+
+    def __init__(self, questions: Sequence[Question], alpha: float, decided: Decided | None = None) -> None:
+        """Take the arguments of `run_duel`."""
+        self.alpha = alpha_of_a_bet(questions, alpha)
+        self.answers = {question.name: Answer(question) for question in questions}
+        self.pairs = 0
+        self._decided = decided or all_needed
+        self._settled: int | None = None  # the number of pairs that decided
+        self._batches: list[tuple[Batch, Batch]] = []
+        self._ratios: dict[Clock, list[float]] = {"wall": [], "cpu": []}
+
+    def add(self, reference: Batch, candidate: Batch) -> None:
+        """Add a pair."""
+        self.pairs += 1
+        self._batches.append((replace(reference, result=None), replace(candidate, result=None)))
+        self._ratios["wall"].append(reference.wall / candidate.wall)
+        self._ratios["cpu"].append(reference.cpu / candidate.cpu if candidate.cpu > 0 else math.nan)
+        for answer in self.answers.values():
+            answer.look(self._ratios[answer.question.clock][-1], self.pairs, self.alpha)
+        if self._settled is None and self._decided(self.answers):
+            self._settled = self.pairs
+
+    @property
+    def done(self) -> bool:
+        """Return whether the pairs suffice, and no further question is about to be answered."""
+        if self._settled is None:
+            return False
+        near = any(
+            not answer.question.needed and answer.verdict == "open" and answer.log_e_above > 0
+            for answer in self.answers.values()
+        )
+        return not near or self.pairs >= 2 * self._settled
+
+    def wall(self, iterations: int) -> Estimate:
+        """Return the estimate by the wall clock, of calls of which a batch had `iterations`."""
+        return self._estimate("wall", [(there.wall, here.wall) for there, here in self._batches], iterations)
+
+    def cpu(self, iterations: int) -> Estimate | None:
+        """Return the estimate by the CPU clock; None if that is too coarse on this system."""
+        if not all(map(math.isfinite, self._ratios["cpu"])):
+            return None
+        return self._estimate("cpu", [(there.cpu, here.cpu) for there, here in self._batches], iterations)
+
+    @property
+    def candidate_batches(self) -> list[float]:
+        """Return the candidate's wall seconds per batch, in the order measured."""
+        return [candidate.wall for _, candidate in self._batches]
+
+    def _estimate(self, clock: Clock, seconds: Sequence[tuple[float, float]], iterations: int) -> Estimate:
+        ratios = self._ratios[clock]
+        low, high, coverage = median_interval(ratios)
+        reference, candidate = (statistics.median(times) / iterations for times in zip(*seconds, strict=True))
+        limits = confidence_sequence(ratios, self.alpha)
+        return Estimate(statistics.median(ratios), (low, high), coverage, limits, reference, candidate)
+
+
+def all_needed(answers: Mapping[str, Answer]) -> bool:
+    """Return whether every needed question is answered."""
+    return all(answer.verdict != "open" for answer in answers.values() if answer.question.needed)
