@@ -53,7 +53,7 @@ def write(path, text):
     path.write_text(text, encoding="utf-8")
 
 
-# Runs the code of each line of its input in a child of its own; prints what the child printed and its exit status. Numba
+# Runs the code of each line of its input in a child of its own; prints what the child printed and its status. Numba
 # has been imported and has compiled something, which takes most of the time of a run; the package is imported anew.
 SERVER = """
 import json, os, sys, traceback
