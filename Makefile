@@ -1,6 +1,8 @@
 # Each target does its own set-up: it makes a new environment only when the lock or pyproject.toml has changed.
 .DEFAULT_GOAL := help
 SHELL := bash
+# Tests and comparisons start hundreds of processes, and without bytecode each compiles torch's and pytest's sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +24,7 @@ $(READY): pyproject.toml requirements.lock
 	@echo "setting up $(VENV) (takes minutes the first time)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r pyproject.toml $(EXTRAS:%=--extra %) -c requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r pyproject.toml $(EXTRAS:%=--extra %) -c requirements.lock
 	@touch $@
 
 bench: $(READY)  ## the main job: every case's table, ratios with intervals, verdicts against the saved run

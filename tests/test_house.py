@@ -215,7 +215,7 @@ def test_adding_a_case_takes_one_folder_and_one_module(clone):
     assert outcomes == {"passed": 3 + 4 + 1}, output
 
     clone.edit("impl/sorting/optimised.py", "sorted(numbers)", "sorted(numbers, reverse=True)")
-    output, outcomes = clone.pytest(*run)
+    output, outcomes = clone.pytest("benchmarks/test_sorting.py", "--benchmark-disable")
     assert outcomes == {"passed": 2 + 4, "failed": 1 + 1}, output  # zero numbers and one number are always in order
     assert "the numbers are not in ascending order" in output
 

@@ -391,6 +391,7 @@ def test_a_ceiling_of_none_records_and_does_not_judge(pytester, suite):
     result.stdout.fnmatch_lines(["toy test_memory *measured * MiB * MiB *1.2* - *-"])
     (row,) = json.loads((pytester.path / "gate.json").read_text())["memory"]
     assert row["ceiling"] is None
+    assert (row["name"], row["test"]) == ("toy test_memory", "test_toy.py::test_memory")
 
 
 @measurable
@@ -460,11 +461,15 @@ def test_duels_in_json_carry_the_test(pytester, suite):
 
 
 def test_the_mark_measures_is_like_the_use_of_a_benchmark(pytester, suite):
-    suite(more=NOTES + "\ndef test_plain():\n    pass\n")
-    run(pytester, "--benchmark-skip", passed=1, skipped=3)
-    run(pytester, "--benchmark-only", passed=3, skipped=1)
-    run(pytester, "--benchmark-disable", passed=4)
-    run(pytester, "--benchmark-save=a", passed=4)
+    skipped = "\n@pytest.mark.measures\ndef test_impossible():\n    pytest.skip('no such machine')\n"
+    suite(more=NOTES + skipped + "\ndef test_plain():\n    pass\n")
+    run(pytester, "--benchmark-skip", passed=1, skipped=4)
+    run(pytester, "--benchmark-only", passed=3, skipped=2)
+    run(pytester, "--benchmark-disable", passed=4, skipped=1)
+    run(pytester, "--benchmark-save=a", passed=4, skipped=1)
+    # What was skipped did not measure, so later runs need not have it.
+    assert json.loads(saved_file(pytester).read_text())["gate"]["measures"] == ["test_toy.py::test_overload"]
     suite(more=NOTES.replace("def test_overload", "def test_renamed"))
     result = run(pytester, "--benchmark-compare", passed=5, failed=1)
     result.stdout.fnmatch_lines(["E *test_toy.py::test_overload is in the saved run 0001_a and not here*"])
+    assert "test_impossible" not in result.stdout.str()

@@ -1,14 +1,17 @@
 """The section and the Markdown file have the same rows."""
 
 import dataclasses
+import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.gate.judge.rules import JudgedDuel, MemoryRow
+from benchmarks.gate.judge.rules import JudgedDuel, MemoryRow, RevisionRow
 from benchmarks.gate.measure.bets import Question
 from benchmarks.gate.measure.duel import run_duel
 from benchmarks.gate.report.findings import Findings, Note
+from benchmarks.gate.report.json_report import as_json
 from benchmarks.gate.report.tables import markdown, terminal
 
 MIB = 1024 * 1024
@@ -78,3 +81,19 @@ def test_an_undecided_duel_reports_the_proven_limits(duel):
     text = "\n".join(terminal(Findings(duels=[JudgedDuel("a", duel, 1e9)])))
     assert "floor unproven" in text
     assert "nothing finer" in text
+
+
+def test_json_has_the_id_and_the_title_of_each_test(duel):
+    findings = Findings(
+        compared=[RevisionRow("toy test_revision[a]", "test_toy.py::test_revision[a]", "HEAD", "new")],
+        duels=[JudgedDuel("test_toy.py::test_speedup[a|b]", duel, 1.5)],
+        memory=[MemoryRow("toy test_memory", "test_toy.py::test_memory", 100 * MIB, 25 * MIB, 0.5)],
+    )
+    revision = SimpleNamespace(name="HEAD", commit="0" * 40)
+    document = json.loads(as_json(findings, machine={}, alpha=0.5, seed=1, revision=revision, saved_runs=[]))
+    rows = [*document["revision"]["benchmarks"], *document["duels"], *document["memory"]]
+    assert [(row["test"], row["name"]) for row in rows] == [
+        ("test_toy.py::test_revision[a]", "toy test_revision[a]"),
+        ("test_toy.py::test_speedup[a|b]", "toy test_speedup[a|b]"),
+        ("test_toy.py::test_memory", "toy test_memory"),
+    ]
