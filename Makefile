@@ -31,10 +31,13 @@ bench: $(READY)  ## the main job: every case's table, ratios with intervals, ver
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m pytest benchmarks --benchmark-compare --benchmark-json=$(RESULTS)/bench.json --gate-report=$(RESULTS)/bench.md $(ARGS)
 
-# Uncommitted work is compared with HEAD, committed work with the merge base of main.
-AGAINST ?= $(if $(shell git status --porcelain),HEAD,$(shell git merge-base origin/main HEAD))
+# New commits, with whatever is uncommitted beside them, are compared with the merge base of main; uncommitted work alone
+# with HEAD. Nothing new is an error: a commit that is compared with itself is always the same.
+AGAINST ?= $(shell head=$$(git rev-parse HEAD) && base=$$(git merge-base origin/main HEAD 2>/dev/null || echo $$head); \
+	if [ "$$base" != "$$head" ]; then echo $$base; elif [ -n "$$(git status --porcelain)" ]; then echo HEAD; fi)
 
-gate: $(READY)  ## is anything slower than at AGAINST (default: HEAD, or with a clean tree the merge base of origin/main)?
+gate: $(READY)  ## is anything slower than at AGAINST (default: the merge base of origin/main; without new commits, HEAD)?
+	@test -n "$(AGAINST)" || { echo "make gate: nothing is new since origin/main, and nothing is uncommitted. Name what to compare with: make gate AGAINST=REV" >&2; exit 2; }
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m pytest benchmarks --against=$(AGAINST) --gate-report=$(RESULTS)/gate.md --gate-json=$(RESULTS)/gate.json --junit-xml=$(RESULTS)/gate.xml $(ARGS)
 

@@ -12,14 +12,20 @@ import pytest
 pytestmark = pytest.mark.serial
 
 ROOT = Path(__file__).parents[2]
-# Two variants of each case, of the steadier ones: all of them take three minutes, and ten when many are slower.
+# Two variants of each case, of the steadier ones: all of them take three minutes, and ten when many are slower. Of the
+# counter's, `baseline` and `locked` were inconclusive after 60 s on a noisy machine: make calibrate measures power.
 MEASURED = {
     "augmentation": ("numpy_vectorised", "exact"),
-    "counter": ("locked", "baseline"),
+    "counter": ("sequential", "optimised"),
     "evaluation": ("optimised", "batched"),
     "serving": ("optimised", "memoised"),
 }
-SLOWED = {"augmentation": "numpy_vectorised", "counter": "locked", "evaluation": "optimised", "serving": "optimised"}
+SLOWED = {
+    "augmentation": "numpy_vectorised",
+    "counter": "sequential",
+    "evaluation": "optimised",
+    "serving": "optimised",
+}
 QUICKENED = "augmentation", "exact"
 
 SLOWER = """
@@ -131,12 +137,13 @@ def judge(clone, revision, expected):
     """Compare, and check the verdicts; return pytest's status and output.
 
     The gate is right at once for 95 in 100 duels, and most of the others are `inconclusive`: of eight benchmarks one
-    may be. So those with another verdict are compared once more, alone, and must then be right.
+    may be. So those with another verdict are compared once more, alone and with more time, and must then be right.
     """
     status, output, verdicts = clone.pytest("benchmarks", "--against", revision, "-k", selecting(expected))
     assert verdicts.keys() == expected.keys(), output
     if others := {name for name in expected if verdicts[name] != expected[name]}:
-        _, again, repeated = clone.pytest("benchmarks", "--against", revision, "-k", selecting(others))
+        longer = ["--against", revision, "--budget", "120", "-k", selecting(others)]
+        _, again, repeated = clone.pytest("benchmarks", *longer)
         verdicts |= repeated
         output += again
     assert verdicts == expected, output
@@ -151,7 +158,7 @@ def selecting(names):
 
 def test_a_commit_without_effect(clone):
     clone.append("README.md", "\nOne more line.\n")
-    clone.append("impl/counter/locked.py", "\n# a comment\n")
+    clone.append("impl/counter/sequential.py", "\n# a comment\n")
     clone.commit()
     status, output = judge(clone, "HEAD~1", UNCHANGED)
     assert status == 0, output
@@ -168,7 +175,7 @@ def test_slower_variants_are_named_and_faster_ones_too_and_the_others_are_the_sa
     assert status == 1, output
     for name in slower:
         assert f"{name} is slower than at HEAD" in output
-    assert "confirmed in two fresh processes" in output
+    assert "confirmed in 2 fresh pairs of processes" in output
 
 
 SUITE = "benchmarks/test_counter.py"

@@ -114,6 +114,11 @@ def _revision_verdict(answers: Mapping[str, str]) -> Verdict:
     return "inconclusive"
 
 
+def proven_slower(duel: Duel) -> tuple[str, ...]:
+    """Return the questions about another revision that proved the candidate slower."""
+    return tuple(name for name in ("revision", "cpu") if duel.answer(name) == "below")
+
+
 def deciding_clock(duel: Duel) -> Clock:
     """Return the clock on which a verdict about another revision rests; on both, or none, it is the wall clock."""
     verdict = revision_verdict(duel)
