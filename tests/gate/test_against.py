@@ -255,7 +255,7 @@ def test_slower_is_confirmed_and_fails(pytester, repository):
 
 def test_alpha_is_split_before_deselection_and_fresh_processes_bet_with_the_same(pytester, repository):
     more = "\ndef test_ratio(duel):\n    pass\n"
-    repository(other="time.sleep(0.0046)", benchmarks=SUITE + more)
+    repository(other="time.sleep(0.01)", benchmarks=SUITE + more)
     alphas = []
 
     class Spy:
@@ -265,7 +265,7 @@ def test_alpha_is_split_before_deselection_and_fresh_processes_bet_with_the_same
         def run(self, name, *sides, **settings):
             if name not in {"control", "canary"}:
                 alphas.append(settings["alpha"])
-            return run_duel(name, *sides, **{**settings, "budget": 0})
+            return run_duel(name, *sides, **settings)
 
     pytester.inline_run("--against=HEAD", "--duel-seed=1", "-k", "other", plugins=[Spy()])
     assert alphas == [pytest.approx(0.001 / (2 + 1 + CONTROL_AND_CANARY))] * 3
