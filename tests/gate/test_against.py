@@ -351,7 +351,9 @@ def test_a_canary_that_is_not_detected_fails_the_run(pytester, repository, quick
     monkeypatch.setattr("benchmarks.gate.measure.workloads.slowed", lambda work, _: work)
     result = pytester.runpytest_inprocess("--against=HEAD", "--duel-seed=1")
     result.assert_outcomes(passed=4, failed=1, deselected=1)
-    result.stdout.fnmatch_lines(["E *work that is 5% slower is not found slower by wall and CPU time after *: `same` proves nothing*"])
+    result.stdout.fnmatch_lines(
+        ["E *work that is 5% slower is not found slower by wall and CPU time after *: `same` proves nothing*"]
+    )
 
 
 def test_a_control_that_is_flagged_fails_the_run(pytester, repository, monkeypatch):

@@ -11,6 +11,7 @@ from ..compare.saved import Peaks
 from ..measure.bets import Answer, Clock, Question
 from ..measure.duel import Duel
 from ..measure.score import Estimate
+from ..measure.tail import TailQuestion
 
 MIB = 1024 * 1024
 Verdict: TypeAlias = Literal["faster", "same", "slower", "inconclusive"]
@@ -25,6 +26,10 @@ SAVED_FACTOR = 3.0
 # A candidate is slower than another revision if it is proven more than 1 % slower. The bet against a slowdown of the
 # tolerance (--tolerance, 3 %) runs at the same time, and the first bet to be won ends the duel.
 LEAST_SLOWDOWN = 0.01
+
+# A candidate that is the same has less than this many more slow calls than the other revision, as a share of all calls,
+# or the pairs do not suffice to say so: that takes 120 to 150 of them.
+SLOW_CALLS = 0.10
 
 # Peak memory hardly varies, but the peak of a reference of a few MiB does, and so does the ratio to it: 7.5 and 11.7
 # MiB within one hour (AMD EPYC (Zen 5), 2026-11-23). A candidate takes more memory than saved if it exceeds the saved
@@ -67,6 +72,8 @@ def questions(floor: float | None, saved: Duel | None) -> list[Question]:
 def revision_questions(tolerance: float, blind: float, *, cpu: bool = True) -> list[Question]:
     """Return the questions about another revision, the reference: is the candidate slower, and if not, is it faster?
 
+    A slowdown shows in the median of the pairs, or in more slow calls ("tail").
+
     Args:
         tolerance: the slowdown that must not be missed, as a share: 0.03 is 3 %.
         blind: the slowdown of wall time, as a share, that the pairs must rule out in any case.
@@ -84,11 +91,12 @@ def revision_questions(tolerance: float, blind: float, *, cpu: bool = True) -> l
         raise ValueError(f"the blind limit is at least the tolerance, {tolerance:.3g}, not {blind:.3g}")
     same, slower = 1 / (1 + tolerance), 1 / (1 + LEAST_SLOWDOWN)
     asked = [
-        Question("revision", above=same, below=slower),
+        Question("revision", above=same, below=slower, scores=True),
         Question("blind", above=1 / (1 + blind), below=0),
         Question("faster", above=1 + LEAST_SLOWDOWN, below=0, needed=False),
+        TailQuestion("tail", above=slower, below=slower, needed=False, share=SLOW_CALLS),
     ]
-    return [*asked, Question("cpu", above=same, below=slower, clock="cpu")] if cpu else asked
+    return [*asked, Question("cpu", above=same, below=slower, clock="cpu", scores=True)] if cpu else asked
 
 
 def revision_decided(answers: Mapping[str, Answer]) -> bool:
@@ -104,14 +112,32 @@ def revision_verdict(duel: Duel) -> Verdict | None:
 
 
 def _revision_verdict(answers: Mapping[str, str]) -> Verdict:
-    """Slower by either clock is slower. The same by CPU time is the same if wall time is not far off, too."""
-    if "below" in (answers["revision"], answers.get("cpu")):
+    """Slower by either clock, or by slow calls, is slower.
+
+    The same by CPU time is the same if wall time is not far off, too. Where the bets on slow calls stay open, the
+    verdict stands without them, see `slow_calls_open`.
+    """
+    if "below" in (answers["revision"], answers.get("cpu"), answers.get("tail")):
         return "slower"
     if answers["faster"] == "above":
         return "faster"
     if answers["revision"] == "above" or (answers.get("cpu") == "above" and answers["blind"] == "above"):
         return "same"
     return "inconclusive"
+
+
+def slower_by_slow_calls(duel: Duel) -> bool:
+    """Return whether slow calls alone prove the candidate slower."""
+    return duel.answer("tail") == "below" and "below" not in (duel.answer("revision"), duel.answer("cpu"))
+
+
+def slow_calls_open(duel: Duel) -> float | None:
+    """Return the share of additional slow calls that a candidate called same or faster may have; None if it is small.
+
+    Small is less than SLOW_CALLS, which is what is asked.
+    """
+    undecided = revision_verdict(duel) in ("same", "faster") and duel.answer("tail") == "open"
+    return duel.slow_calls if undecided else None
 
 
 def deciding_clock(duel: Duel) -> Clock:
