@@ -50,6 +50,7 @@ class Answer:
 
     Attributes:
         log_scores: the logarithm of the wealth of the bets on scores, for each of STAKES.
+        log_start_above, log_start_below: the logarithm of what each bet began with, at most 0; see `begin_anew`.
     """
 
     question: Question
@@ -60,6 +61,8 @@ class Answer:
     log_e_below: float = 0.0
     verdict: Literal["above", "below", "open"] = "open"
     log_scores: list[float] = field(default_factory=lambda: [0.0] * len(STAKES))
+    log_start_above: float = 0.0
+    log_start_below: float = 0.0
 
     def look(self, ratio: float, pairs: int, alpha: float, deviation: float = math.inf) -> None:
         """Add the ratio of pair number `pairs`. The first bet to reach 1/alpha answers the question for good.
@@ -72,7 +75,7 @@ class Answer:
         self.pairs = pairs
         self.wins_above += ratio > self.question.above
         self.wins_below += ratio < self.question.below
-        self.log_e_above = log_evalue(self.wins_above, pairs)
+        self.log_e_above = self.log_start_above + log_evalue(self.wins_above, pairs)
         self.log_e_below = log_evalue(self.wins_below, pairs)
         if self.question.scores:
             score = _score(ratio, self.question.below, deviation)
@@ -80,8 +83,21 @@ class Answer:
                 log + math.log1p(stake * score) for log, stake in zip(self.log_scores, STAKES, strict=True)
             ]
             self.log_e_below = log_mean((self.log_e_below, log_mean(self.log_scores)), (SIGNS, 1 - SIGNS))
+        self.log_e_below += self.log_start_below
         if max(self.log_e_above, self.log_e_below) >= -math.log(alpha):
             self.verdict = "above" if self.log_e_above >= self.log_e_below else "below"
+
+    def begin_anew(self) -> "Answer":
+        """Return the state of bets that begin after these pairs, with what these have left, or with 1 if it is more.
+
+        To give wealth away costs no validity: before and after together, the probability that such a bet ever reaches
+        1/alpha is at most alpha. So what was proven before may be given up, at any time, and has to be proven anew.
+        """
+        return Answer(
+            self.question,
+            log_start_above=min(0.0, self.log_e_above),
+            log_start_below=min(0.0, self.log_e_below),
+        )
 
 
 def _score(ratio: float, below: float, deviation: float) -> float:

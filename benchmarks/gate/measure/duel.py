@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 from .bets import Answer, Question, least_pairs
-from .evalue import no_win_before
 from .order import OrderEffects
 from .score import Decided, Estimate, Score
 from .tail import TailQuestion
 from .timing import Batch, InProcess, Side, Work, batch_size
 
 MAX_UNCHECKED = 8  # pairs that are measured before their results are checked, at most
+FIRST_LOOK = 16  # pairs after which the effects of the order are looked at, and again each time that they double
 
 Check = Callable[[Any, Any], object]
 Progress = Callable[[int, float], object]
@@ -47,7 +47,7 @@ class Duel:
         position: the share by which the first of a pair is slower, whichever side it is; None if too few pairs show it.
         carry_over: the share by which a batch is slower after the candidate than after the reference, likewise.
         discards: whether a call was discarded before each batch, because one of these two hid the tolerance. Both are
-            of the pairs without that. Where no bet could have been won before, those pairs do not count.
+            of the pairs before that, which count for nothing else.
         candidate_batches: seconds per batch, in the order measured; not saved.
     """
 
@@ -135,7 +135,7 @@ def run_duel(
     before their checks: after a pause the caches are cold, and the side that runs first would look slower.
 
     There are at least `bets.least_pairs` pairs, however long they take, because fewer cannot prove anything: `budget`
-    bounds only the pairs after these.
+    bounds only the pairs after these. Pairs from before calls were discarded do not count.
 
     Args:
         name: of the duel, in the report.
@@ -161,13 +161,12 @@ def run_duel(
     iterations, note = batch_size(*sides)
     score = Score(questions, alpha, decided)
     least = least_pairs(questions, score.alpha)
-    order, discards, look = OrderEffects(), False, no_win_before(score.alpha)
+    order, discards, look = OrderEffects(), False, FIRST_LOOK
     coin = random.Random(seed)
     checking = 0.0  # seconds that the last checks took
     start = time.monotonic()
     while True:
-        most = min(MAX_UNCHECKED, max(look - score.pairs, 1))
-        measured = _measure_pairs(sides, iterations, coin, checking, most, discards=discards)
+        measured = _measure_pairs(sides, iterations, coin, checking, discards=discards)
         began = time.monotonic()
         for pair in measured:
             check(pair.reference.result, pair.candidate.result)
@@ -182,10 +181,10 @@ def run_duel(
         if score.pairs >= least and (score.done or elapsed >= budget):
             break
         if not discards and score.pairs >= look:
-            discards = order.hide(_tolerance(questions) / 2)
-            if discards and look == no_win_before(score.alpha):
-                score.forget()
             look *= 2
+            discards = order.hide(_tolerance(questions) / 2)
+            if discards:
+                score.begin_anew()
     return Duel(
         name=name,
         pairs=score.pairs,
@@ -219,12 +218,12 @@ def _tolerance(questions: Sequence[Question]) -> float:
 
 
 def _measure_pairs(
-    sides: tuple[Side, Side], iterations: int, coin: random.Random, long: float, most: int, *, discards: bool
+    sides: tuple[Side, Side], iterations: int, coin: random.Random, long: float, *, discards: bool
 ) -> list[Pair]:
-    """Measure pairs for `long` seconds, from 1 to `most` of them; with `discards` after a discarded call each time."""
+    """Measure pairs for `long` seconds, from 1 to MAX_UNCHECKED; with `discards` a call precedes each batch."""
     began = time.monotonic()
     pairs: list[Pair] = []
-    while len(pairs) < 1 or (len(pairs) < most and time.monotonic() - began < long):
+    while len(pairs) < 1 or (len(pairs) < MAX_UNCHECKED and time.monotonic() - began < long):
         reference_first = coin.random() < 0.5
         batches = []
         for side in sides if reference_first else reversed(sides):

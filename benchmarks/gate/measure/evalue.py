@@ -66,11 +66,6 @@ def min_pairs(alpha: float) -> int:
     return pairs
 
 
-def no_win_before(alpha: float) -> int:
-    """Return a number of pairs, at least 1, up to which no bet has 1/alpha: a pair doubles a bet on a coin at most."""
-    return max(1, math.ceil(-math.log2(alpha)) - 1)
-
-
 def wins_needed(pairs: int, alpha: float) -> int | None:
     """Return the least number of wins in `pairs` that reaches 1/alpha, or None if even `pairs` wins do not."""
     if log_evalue(pairs, pairs) < -math.log(alpha):

@@ -70,18 +70,17 @@ class Score:
         self.answers = {question.name: question.answer() for question in questions}
         self._decided = decided or all_needed
         self._recent = RunningMedian()
-        self.forget()
+        self._begin()
 
-    def forget(self) -> None:
-        """Begin anew, except with the bets on slow calls.
-
-        Valid only while no bet can have been won: while 2 ** pairs < 1 / alpha, because a pair doubles what a bet on
-        ratios has, at most.
-        """
-        self.pairs = 0
+    def begin_anew(self) -> None:
+        """Forget the pairs, as `Answer.begin_anew` does, except in the bets on slow calls."""
         for name, answer in self.answers.items():
             if not isinstance(answer, TailAnswer):
-                self.answers[name] = answer.question.answer()
+                self.answers[name] = answer.begin_anew()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.pairs = 0
         self._settled: int | None = None  # the number of pairs that decided
         self._since = 0.0  # seconds of batches since then
         self._batches: list[tuple[Batch, Batch]] = []
