@@ -180,6 +180,9 @@ def test_nested_bets_are_nested(ratios, low, room, scores, deviation):
             easy.look(ratio, pairs, 0.2, deviation)
             hard.look(ratio, pairs, 0.2, deviation)
             assert hard.verdict in ("open", easy.verdict)
+        if above[0].verdict == below[0].verdict == "open":
+            assert above[0].log_e_above >= above[1].log_e_above
+            assert below[0].log_e_below >= below[1].log_e_below - 1e-9
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.sampled_from([0.01, 0.1, 0.5]))

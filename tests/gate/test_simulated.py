@@ -323,3 +323,24 @@ def test_slow_calls_of_slow_work_stay_open_and_are_reported():
     assert score.answers["tail"].verdict == "open"
     assert score.pairs < 20
     assert SLOW_CALLS < score.slow_calls < 1
+
+
+def test_a_duel_goes_on_while_more_slow_calls_are_nearly_proven():
+    score = Score(list(QUESTIONS.values()), 0.001, revision_decided)
+    while not score.done:
+        slow = score.pairs % 5 == 4
+        score.add(Batch(3.0, 3.0, None), Batch(9.9 if slow else 3.0, 3.0, None))
+    assert {name: answer.verdict for name, answer in score.answers.items()} == {
+        "revision": "above",
+        "blind": "above",
+        "faster": "open",
+        "tail": "below",
+        "cpu": "above",
+    }
+
+
+def test_slow_calls_cost_alpha_as_another_clock_does():
+    asked = list(QUESTIONS.values())
+    assert alpha_of_a_bet(asked, 0.6) == pytest.approx(0.1)
+    assert alpha_of_a_bet([each for each in asked if each.name != "tail"], 0.6) == pytest.approx(0.15)
+    assert alpha_of_a_bet([each for each in asked if each.clock == "wall"], 0.6) == pytest.approx(0.15)
