@@ -90,7 +90,7 @@ def test_slow_calls_are_named_in_the_report():
         "pairs, only there in 1 (median wall time +0.1%). "
     )
     row = RevisionRow("toy", "a", "HEAD", "same", against(revision="above"))
-    assert remark(row) == "slow calls: up to 23% more not ruled out"
+    assert remark(row) == "slow calls: up to 23 % more not ruled out"
     assert remark(dataclasses.replace(row, duel=against(revision="above", tail="above"))) == ""
 
 

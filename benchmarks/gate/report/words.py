@@ -121,7 +121,7 @@ def _about_order_and_tail(row: RevisionRow) -> str:
     if row.duel is None:
         return ""
     share = slow_calls_open(row.duel)
-    parts = [] if share is None else [f"slow calls: up to {share:.0%} more not ruled out"]
+    parts = [] if share is None else [f"slow calls: up to {math.ceil(round(share * 100, 3))} % more not ruled out"]
     if row.duel.discards:
         effects = [
             f"{name} {effect:+.1%}"
