@@ -6,10 +6,10 @@ import math
 import pytest
 
 from benchmarks.gate.judge.completeness import Absence, completeness
+from benchmarks.gate.judge.memory import MemoryRow
+from benchmarks.gate.judge.reasons import Reason
 from benchmarks.gate.judge.rules import (
     JudgedDuel,
-    MemoryRow,
-    Reason,
     RevisionRow,
     questions,
     revision_questions,

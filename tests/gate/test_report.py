@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from benchmarks.gate.judge.rules import JudgedDuel, MemoryRow
+from benchmarks.gate.judge.memory import MemoryRow
+from benchmarks.gate.judge.rules import JudgedDuel
 from benchmarks.gate.measure.bets import Question
 from benchmarks.gate.measure.duel import run_duel
 from benchmarks.gate.report.findings import Findings, Note

@@ -1,19 +1,17 @@
-"""The questions for a duel and the verdicts from its answers: floors, saved runs, other revisions, memory."""
+"""The questions for a duel and the verdicts from its answers: floors, saved runs, other revisions."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Literal, TypeAlias
 
 from ..compare.confirm import Confirmation
-from ..compare.saved import Peaks
 from ..measure.bets import Answer, Clock, Question
 from ..measure.duel import Duel
 from ..measure.score import Estimate
 from ..measure.tail import TailQuestion
+from .reasons import Reason
 
-MIB = 1024 * 1024
 Verdict: TypeAlias = Literal["faster", "same", "slower", "inconclusive"]
 FloorVerdict: TypeAlias = Literal["holds", "broken", "unproven"]
 
@@ -30,25 +28,6 @@ LEAST_SLOWDOWN = 0.01
 # A candidate that is the same has less than this many more slow calls than the other revision, as a share of all calls,
 # or the pairs do not suffice to say so: that takes 120 to 150 of them.
 SLOW_CALLS = 0.10
-
-# Peak memory hardly varies, but the peak of a reference of a few MiB does, and so does the ratio to it: 7.5 and 11.7
-# MiB within one hour (AMD EPYC (Zen 5), 2026-11-23). A candidate takes more memory than saved if it exceeds the saved
-# ratio and the saved bytes by a quarter, and the bytes by more than allocators and the interpreter keep in stock.
-MEMORY_FACTOR = 1.25
-MEMORY_NOISE = 4 * MIB
-
-
-class Reason(Enum):
-    """Why a test fails."""
-
-    FLOOR_BROKEN = "floor broken"
-    FLOOR_UNPROVEN = "floor unproven"
-    SLOWER_THAN_SAVED = "slower than saved"
-    CEILING_BROKEN = "ceiling broken"
-    MORE_MEMORY_THAN_SAVED = "more memory than saved"
-    SLOWER = "slower"
-    BLIND = "blind"
-    INCONCLUSIVE = "inconclusive"
 
 
 def questions(floor: float | None, saved: Duel | None) -> list[Question]:
@@ -206,62 +185,6 @@ class JudgedDuel:
             Reason.FLOOR_BROKEN: self.floor_verdict == "broken",
             Reason.FLOOR_UNPROVEN: self.floor_verdict == "unproven",
             Reason.SLOWER_THAN_SAVED: self.saved is not None and self.saved_verdict == "slower",
-        }
-        return tuple(reason for reason, applies in reasons.items() if applies)
-
-
-@dataclass(frozen=True)
-class MemoryRow:
-    """One comparison of peak memory.
-
-    Attributes:
-        name: in the report.
-        test: its id.
-        reference: bytes.
-        candidate: bytes.
-        limit: the greatest ratio allowed; with None the peaks are recorded and not judged.
-        saved: the peaks of a saved run; None without one.
-        run: the name of that run.
-    """
-
-    name: str
-    test: str
-    reference: int
-    candidate: int
-    limit: float | None
-    saved: Peaks | None = None
-    run: str = ""
-
-    @property
-    def ratio(self) -> float:
-        """Return candidate / reference."""
-        return self.candidate / self.reference
-
-    @property
-    def ceiling_verdict(self) -> Literal["holds", "broken"] | None:
-        """Return whether the ceiling holds; None without one."""
-        if self.limit is None:
-            return None
-        return "broken" if self.ratio > self.limit else "holds"
-
-    @property
-    def saved_verdict(self) -> Literal["same", "more"] | None:
-        """Return whether the candidate takes more memory than in the saved run; None if that is not judged."""
-        if self.saved is None or self.limit is None:
-            return None
-        more = (
-            self.ratio > MEMORY_FACTOR * self.saved.candidate / self.saved.reference
-            and self.candidate > MEMORY_FACTOR * self.saved.candidate
-            and self.candidate > MEMORY_NOISE + self.saved.candidate
-        )
-        return "more" if more else "same"
-
-    @property
-    def reasons(self) -> tuple[Reason, ...]:
-        """Return why the test fails; empty if it passes."""
-        reasons = {
-            Reason.CEILING_BROKEN: self.ceiling_verdict == "broken",
-            Reason.MORE_MEMORY_THAN_SAVED: self.saved_verdict == "more",
         }
         return tuple(reason for reason, applies in reasons.items() if applies)
 

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 
 from ..compare.confirm import Confirmation
 from ..judge.completeness import Completeness
+from ..judge.memory import MIB, MemoryRow
+from ..judge.reasons import Reason
 from ..judge.rules import (
-    MIB,
     SAVED_FACTOR,
     JudgedDuel,
-    MemoryRow,
-    Reason,
     RevisionRow,
     by_clock,
     deciding_clock,
