@@ -196,9 +196,7 @@ def test_a_process_that_dies_fails_its_test_and_the_next_goes_on(pytester, repos
 def test_a_result_that_cannot_be_sent_says_so(pytester, repository):
     repository(other=f"{SLEEP}; return lambda: 7")
     result = run(pytester, passed=1, failed=1)
-    result.stdout.fnmatch_lines(
-        ["E *: the result cannot be sent to another process, return data or a digest*"]
-    )
+    result.stdout.fnmatch_lines(["E *: the result cannot be sent to another process, return data or a digest*"])
 
 
 def test_no_process_and_no_folder_is_left(pytester, repository, monkeypatch):

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks.gate.measure import duel
 from benchmarks.gate.measure.bets import Question
-from benchmarks.gate.measure.duel import Duel, run_duel
+from benchmarks.gate.measure.duel import FIRST_LOOK, Duel, run_duel
 from benchmarks.gate.measure.evalue import min_pairs
+from benchmarks.gate.measure.tail import SLOW, RunningMedian, TailAnswer, TailQuestion
 from benchmarks.gate.measure.timing import Batch
 
 ALPHA = 0.001
@@ -237,6 +238,14 @@ def test_saved_as_json_and_read_again():
     assert "candidate_batches" not in text
 
 
+def test_the_answer_about_slow_calls_is_read_again():
+    found = run(Work(1.0), Work(*[1.0] * 9, 2.0), TailQuestion("tail", 0.99, 0.99, needed=False))
+    again = Duel.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False)))
+    assert isinstance(again.answers["tail"], TailAnswer)
+    assert again.answers == found.answers
+    assert again.slow_calls == found.slow_calls > 0.1
+
+
 @pytest.mark.parametrize(
     "damage", [{"answers": None}, {"interval": [1]}, {"confidence_sequence": ["x", 1]}, {"ratio": ...}]
 )
@@ -245,3 +254,60 @@ def test_something_else_is_refused(damage):
     saved = {key: value for key, value in saved.items() if value is not ...}
     with pytest.raises((KeyError, TypeError, ValueError, AttributeError, IndexError)):
         Duel.from_dict(saved)
+
+
+def test_slow_calls_are_counted_for_each_limit():
+    answer = TailAnswer(TailQuestion("tail", 0.5, 0.5))
+    for reference, candidate in [(1.0, 2.0), (1.0, 2.4), (1.0, 4.0), (1.0, 8.0), (1.2, 1.0), (2.0, 1.0), (4.0, 9.0)]:
+        answer.look_at(reference, candidate, 1e-9)  # the candidate's times count half
+    assert SLOW == (1.15, 1.5, 3.0)
+    assert (answer.more, answer.fewer, answer.pairs) == ([3, 2, 1], [2, 1, 0], 7)
+
+
+def test_a_running_median_is_of_earlier_batches_and_forgets():
+    recent = RunningMedian()
+    assert recent.before(1.0, 3.0) is None
+    assert recent.before(9.0, 9.0) == 2.0
+    assert recent.before(9.0, 9.0) == 6.0
+    for _ in range(20):
+        recent.before(5.0, 5.0)
+    assert recent.before() == 5.0
+
+
+class Cold(Work):
+    """A side that takes longer as the first of a pair, unless it was called just before."""
+
+    def __init__(self, seconds, calls):
+        super().__init__(seconds)
+        self.warm_seconds, self.calls = seconds, calls  # both sides write what they run to one list
+
+    def call(self):
+        self.calls.append(("call", self))
+
+    def batch(self, _iterations):
+        warm = len(self.calls) > 2 and self.calls[-1] == ("call", self)
+        first = [kind for kind, _ in self.calls].count("batch") % 2 == 0
+        self.calls.append(("batch", self))
+        seconds = self.warm_seconds * (1.2 if first and not warm else 1.0)
+        return Batch(seconds, seconds, None)
+
+
+def test_calls_are_discarded_where_the_order_hides_the_tolerance():
+    calls = []
+    revision = Question("revision", above=1 / 1.03, below=1 / 1.01)
+    found = run(Cold(1.0, calls), Cold(1.03, calls), revision, budget=5)
+    assert (found.discards, found.answer("revision")) == (True, "below")
+    assert found.position == pytest.approx(0.2)
+    assert found.carry_over == pytest.approx(0)
+    assert found.answers["revision"].log_start_below < 0
+    before, after = calls[2 : 2 + 2 * FIRST_LOOK], calls[2 + 2 * FIRST_LOOK :]  # without the calls of the warm-up
+    assert {kind for kind, _ in before} == {"batch"}
+    assert [kind for kind, _ in after] == ["call", "batch"] * (2 * found.pairs)
+    assert all(call[1] is batch[1] for call, batch in zip(after[::2], after[1::2], strict=True))
+
+
+def test_nothing_is_discarded_where_no_tolerance_is_asked_for():
+    calls = []
+    found = run(Cold(1.0, calls), Cold(1.03, calls), Question("floor", 0.9, 0.9), budget=0.01)
+    assert not found.discards
+    assert found.position == pytest.approx(0.2)

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.gate.measure.evalue import confidence_sequence, log_evalue, median_interval, min_pairs, wins_needed
+from benchmarks.gate.measure.bets import Answer, Question
+from benchmarks.gate.measure.evalue import (
+    confidence_sequence,
+    difference_ruled_out,
+    log_evalue,
+    log_evalue_of_difference,
+    log_mean,
+    median_interval,
+    min_pairs,
+    wins_needed,
+)
 
 
 def exact(wins, pairs):
@@ -153,3 +163,57 @@ def test_every_sign_pattern_of_a_small_sample_confirms_the_coverage():
     # The median is above exactly `below` of the values, each side of it with probability 1/2.
     inside = sum(low < sum(sides) <= high for sides in product((0, 1), repeat=count))
     assert inside / 2**count == pytest.approx(coverage)
+
+
+RATIOS = st.lists(st.floats(0.7, 1.4), max_size=60) | st.lists(st.sampled_from([0.9, 0.98, 1.02, 1.1]), max_size=60)
+
+
+@settings(deadline=None)
+@given(RATIOS, st.floats(0.8, 1.25), st.floats(1.001, 1.1), st.booleans(), st.sampled_from([0.0, 0.01, math.inf]))
+def test_nested_bets_are_nested(ratios, low, room, scores, deviation):
+    # Whenever "above 1.01" is proven, "above 0.97" is, at that pair or earlier; "below" likewise, with scores as well.
+    high = low * room
+    above = [Answer(Question(str(limit), above=limit, below=0)) for limit in (low, high)]
+    below = [Answer(Question(str(limit), above=1e9, below=limit, scores=scores)) for limit in (high, low)]
+    for pairs, ratio in enumerate(ratios, 1):
+        for easy, hard in (above, below):
+            easy.look(ratio, pairs, 0.2, deviation)
+            hard.look(ratio, pairs, 0.2, deviation)
+            assert hard.verdict in ("open", easy.verdict)
+        if above[0].verdict == below[0].verdict == "open":
+            assert above[0].log_e_above >= above[1].log_e_above
+            assert below[0].log_e_below >= below[1].log_e_below - 1e-9
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.sampled_from([0.01, 0.1, 0.5]))
+def test_the_bet_on_a_difference_is_a_martingale_at_its_limit(more, fewer, neither, share):
+    # P(d = 1) = share and P(d = 0) = 1 - share have the mean `share`; so has any other mixture.
+    def wealth(more, fewer, pairs):
+        return math.exp(log_evalue_of_difference(more, fewer, pairs, share))
+
+    pairs = more + fewer + neither
+    for losing in (0.0, 0.2 * (1 - share)):
+        winning = share + losing
+        after = (
+            winning * wealth(more + 1, fewer, pairs + 1)
+            + losing * wealth(more, fewer + 1, pairs + 1)
+            + (1 - winning - losing) * wealth(more, fewer, pairs + 1)
+        )
+        assert wealth(more, fewer, pairs) == pytest.approx(after, rel=1e-9)
+
+
+def test_a_difference_of_ten_per_cent_is_ruled_out_after_129_pairs():
+    alpha = 0.001 / 20 / 6
+    assert difference_ruled_out(0, 0, 129, alpha) == 0.1
+    assert difference_ruled_out(0, 0, 128, alpha) > 0.1
+    assert difference_ruled_out(0, 0, 5, alpha) == pytest.approx(0.89, abs=0.05)
+    assert difference_ruled_out(0, 0, 0, alpha) == 1.0
+    assert difference_ruled_out(20, 0, 129, alpha) > 20 / 129
+    assert difference_ruled_out(0, 20, 129, alpha) < 0.1
+
+
+def test_a_mean_of_logarithms_stays_finite():
+    assert log_mean([1000.0, 1000.0]) == pytest.approx(1000)
+    assert log_mean([-math.inf, 0.0]) == pytest.approx(-math.log(2))
+    assert log_mean([-math.inf]) == -math.inf
+    assert log_mean([0.0, 5.0], [1.0, 0.0]) == pytest.approx(0)

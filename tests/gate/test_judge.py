@@ -1,14 +1,33 @@
 """Verdicts, and the messages of failed tests."""
 
+import dataclasses
 import math
 
 import pytest
 
 from benchmarks.gate.judge.completeness import Absence, completeness
-from benchmarks.gate.judge.rules import JudgedDuel, MemoryRow, Reason, RevisionRow, questions
+from benchmarks.gate.judge.memory import MemoryRow
+from benchmarks.gate.judge.reasons import Reason
+from benchmarks.gate.judge.rules import (
+    JudgedDuel,
+    RevisionRow,
+    questions,
+    revision_questions,
+    revision_verdict,
+    slow_calls_open,
+    slower_by_slow_calls,
+)
 from benchmarks.gate.measure.bets import Answer
 from benchmarks.gate.measure.duel import Duel
-from benchmarks.gate.report.words import duel_failure, duration, memory_failure, number, quantity, revision_failure
+from benchmarks.gate.report.words import (
+    duel_failure,
+    duration,
+    memory_failure,
+    number,
+    quantity,
+    remark,
+    revision_failure,
+)
 
 
 def result(ratio=12.3, **verdicts):
@@ -30,6 +49,57 @@ def result(ratio=12.3, **verdicts):
         if question.name in verdicts:
             duel.answers[question.name] = Answer(question, verdict=verdicts[question.name])
     return duel
+
+
+def against(ratio=1.0, **verdicts):
+    duel = dataclasses.replace(result(ratio), answers={}, slow_calls=0.23)
+    for question in revision_questions(0.03, 0.1):
+        duel.answers[question.name] = question.answer()
+        duel.answers[question.name].verdict = verdicts.get(question.name, "open")
+    return duel
+
+
+@pytest.mark.parametrize(
+    ("answers", "verdict", "by_slow_calls", "not_ruled_out"),
+    [
+        ({"revision": "above", "tail": "below"}, "slower", True, None),
+        ({"revision": "below", "tail": "below"}, "slower", False, None),
+        ({"cpu": "below"}, "slower", False, None),
+        ({"faster": "above", "tail": "below"}, "slower", True, None),
+        ({"revision": "above", "tail": "above"}, "same", False, None),
+        ({"revision": "above"}, "same", False, 0.23),
+        ({"faster": "above", "revision": "above"}, "faster", False, 0.23),
+        ({"tail": "above"}, "inconclusive", False, None),
+        ({}, "inconclusive", False, None),
+    ],
+)
+def test_slow_calls_are_part_of_the_verdict(answers, verdict, by_slow_calls, not_ruled_out):
+    duel = against(**answers)
+    assert revision_verdict(duel) == verdict
+    assert slower_by_slow_calls(duel) is by_slow_calls
+    assert slow_calls_open(duel) == not_ruled_out
+
+
+def test_slow_calls_are_named_in_the_report():
+    duel = against(0.999, revision="above", tail="below")
+    duel.answers["tail"].more[:], duel.answers["tail"].fewer[:] = [30, 24, 2], [9, 1, 0]
+    duel.answers["tail"].pairs = 220
+    failure = revision_failure(RevisionRow("toy", "a", "HEAD", "slower", duel), strict=False)
+    assert failure.startswith(
+        "toy is slower than at HEAD: by its slow calls, of more than 1.5 times the median: only here in 24 of 220 "
+        "pairs, only there in 1 (median wall time +0.1%). "
+    )
+    row = RevisionRow("toy", "a", "HEAD", "same", against(revision="above"))
+    assert remark(row) == "slow calls: up to 23 % more not ruled out"
+    assert remark(dataclasses.replace(row, duel=against(revision="above", tail="above"))) == ""
+
+
+def test_discarded_calls_are_named_in_the_report():
+    duel = dataclasses.replace(against(revision="above", tail="above"), discards=True, position=0.13, carry_over=None)
+    text = remark(RevisionRow("toy", "a", "HEAD", "same", duel))
+    assert (
+        text == "a call was discarded before each batch, because the order changes the times (first of a pair +13.0%)"
+    )
 
 
 def test_what_is_asked():

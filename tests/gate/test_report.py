@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.gate.judge.rules import JudgedDuel, MemoryRow, RevisionRow
+from benchmarks.gate.judge.memory import MemoryRow
+from benchmarks.gate.judge.rules import JudgedDuel, RevisionRow
 from benchmarks.gate.measure.bets import Question
 from benchmarks.gate.measure.duel import run_duel
 from benchmarks.gate.report.findings import Findings, Note

@@ -1,18 +1,17 @@
-"""The questions for a duel and the verdicts from its answers: floors, saved runs, other revisions, memory."""
+"""The questions for a duel and the verdicts from its answers: floors, saved runs, other revisions."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Literal, TypeAlias
 
 from ..compare.confirm import Confirmation
-from ..compare.saved import Peaks
 from ..measure.bets import Answer, Clock, Question
 from ..measure.duel import Duel
 from ..measure.score import Estimate
+from ..measure.tail import TailQuestion
+from .reasons import Reason
 
-MIB = 1024 * 1024
 Verdict: TypeAlias = Literal["faster", "same", "slower", "inconclusive"]
 FloorVerdict: TypeAlias = Literal["holds", "broken", "unproven"]
 
@@ -26,24 +25,9 @@ SAVED_FACTOR = 3.0
 # tolerance (--tolerance, 3 %) runs at the same time, and the first bet to be won ends the duel.
 LEAST_SLOWDOWN = 0.01
 
-# Peak memory hardly varies, but the peak of a reference of a few MiB does, and so does the ratio to it: 7.5 and 11.7
-# MiB within one hour (AMD EPYC (Zen 5), 2026-11-23). A candidate takes more memory than saved if it exceeds the saved
-# ratio and the saved bytes by a quarter, and the bytes by more than allocators and the interpreter keep in stock.
-MEMORY_FACTOR = 1.25
-MEMORY_NOISE = 4 * MIB
-
-
-class Reason(Enum):
-    """Why a test fails."""
-
-    FLOOR_BROKEN = "floor broken"
-    FLOOR_UNPROVEN = "floor unproven"
-    SLOWER_THAN_SAVED = "slower than saved"
-    CEILING_BROKEN = "ceiling broken"
-    MORE_MEMORY_THAN_SAVED = "more memory than saved"
-    SLOWER = "slower"
-    BLIND = "blind"
-    INCONCLUSIVE = "inconclusive"
+# A candidate that is the same has less than this many more slow calls than the other revision, as a share of all calls,
+# or the pairs do not suffice to say so: that takes 120 to 150 of them.
+SLOW_CALLS = 0.10
 
 
 def questions(floor: float | None, saved: Duel | None) -> list[Question]:
@@ -67,6 +51,8 @@ def questions(floor: float | None, saved: Duel | None) -> list[Question]:
 def revision_questions(tolerance: float, blind: float, *, cpu: bool = True) -> list[Question]:
     """Return the questions about another revision, the reference: is the candidate slower, and if not, is it faster?
 
+    A slowdown shows in the median of the pairs, or in more slow calls ("tail").
+
     Args:
         tolerance: the slowdown that must not be missed, as a share: 0.03 is 3 %.
         blind: the slowdown of wall time, as a share, that the pairs must rule out in any case.
@@ -84,11 +70,12 @@ def revision_questions(tolerance: float, blind: float, *, cpu: bool = True) -> l
         raise ValueError(f"the blind limit is at least the tolerance, {tolerance:.3g}, not {blind:.3g}")
     same, slower = 1 / (1 + tolerance), 1 / (1 + LEAST_SLOWDOWN)
     asked = [
-        Question("revision", above=same, below=slower),
+        Question("revision", above=same, below=slower, scores=True),
         Question("blind", above=1 / (1 + blind), below=0),
         Question("faster", above=1 + LEAST_SLOWDOWN, below=0, needed=False),
+        TailQuestion("tail", above=slower, below=slower, needed=False, share=SLOW_CALLS),
     ]
-    return [*asked, Question("cpu", above=same, below=slower, clock="cpu")] if cpu else asked
+    return [*asked, Question("cpu", above=same, below=slower, clock="cpu", scores=True)] if cpu else asked
 
 
 def revision_decided(answers: Mapping[str, Answer]) -> bool:
@@ -104,8 +91,12 @@ def revision_verdict(duel: Duel) -> Verdict | None:
 
 
 def _revision_verdict(answers: Mapping[str, str]) -> Verdict:
-    """Slower by either clock is slower. The same by CPU time is the same if wall time is not far off, too."""
-    if "below" in (answers["revision"], answers.get("cpu")):
+    """Slower by either clock, or by slow calls, is slower.
+
+    The same by CPU time is the same if wall time is not far off, too. Where the bets on slow calls stay open, the
+    verdict stands without them, see `slow_calls_open`.
+    """
+    if "below" in (answers["revision"], answers.get("cpu"), answers.get("tail")):
         return "slower"
     if answers["faster"] == "above":
         return "faster"
@@ -116,7 +107,21 @@ def _revision_verdict(answers: Mapping[str, str]) -> Verdict:
 
 def proven_slower(duel: Duel) -> tuple[str, ...]:
     """Return the questions about another revision that proved the candidate slower."""
-    return tuple(name for name in ("revision", "cpu") if duel.answer(name) == "below")
+    return tuple(name for name in ("revision", "cpu", "tail") if duel.answer(name) == "below")
+
+
+def slower_by_slow_calls(duel: Duel) -> bool:
+    """Return whether slow calls alone prove the candidate slower."""
+    return duel.answer("tail") == "below" and "below" not in (duel.answer("revision"), duel.answer("cpu"))
+
+
+def slow_calls_open(duel: Duel) -> float | None:
+    """Return the share of additional slow calls that a candidate called same or faster may have; None if it is small.
+
+    Small is less than SLOW_CALLS, which is what is asked.
+    """
+    undecided = revision_verdict(duel) in ("same", "faster") and duel.answer("tail") == "open"
+    return duel.slow_calls if undecided else None
 
 
 def deciding_clock(duel: Duel) -> Clock:
@@ -185,62 +190,6 @@ class JudgedDuel:
             Reason.FLOOR_BROKEN: self.floor_verdict == "broken",
             Reason.FLOOR_UNPROVEN: self.floor_verdict == "unproven",
             Reason.SLOWER_THAN_SAVED: self.saved is not None and self.saved_verdict == "slower",
-        }
-        return tuple(reason for reason, applies in reasons.items() if applies)
-
-
-@dataclass(frozen=True)
-class MemoryRow:
-    """One comparison of peak memory.
-
-    Attributes:
-        name: in the report.
-        test: its id.
-        reference: bytes.
-        candidate: bytes.
-        limit: the greatest ratio allowed; with None the peaks are recorded and not judged.
-        saved: the peaks of a saved run; None without one.
-        run: the name of that run.
-    """
-
-    name: str
-    test: str
-    reference: int
-    candidate: int
-    limit: float | None
-    saved: Peaks | None = None
-    run: str = ""
-
-    @property
-    def ratio(self) -> float:
-        """Return candidate / reference."""
-        return self.candidate / self.reference
-
-    @property
-    def ceiling_verdict(self) -> Literal["holds", "broken"] | None:
-        """Return whether the ceiling holds; None without one."""
-        if self.limit is None:
-            return None
-        return "broken" if self.ratio > self.limit else "holds"
-
-    @property
-    def saved_verdict(self) -> Literal["same", "more"] | None:
-        """Return whether the candidate takes more memory than in the saved run; None if that is not judged."""
-        if self.saved is None or self.limit is None:
-            return None
-        more = (
-            self.ratio > MEMORY_FACTOR * self.saved.candidate / self.saved.reference
-            and self.candidate > MEMORY_FACTOR * self.saved.candidate
-            and self.candidate > MEMORY_NOISE + self.saved.candidate
-        )
-        return "more" if more else "same"
-
-    @property
-    def reasons(self) -> tuple[Reason, ...]:
-        """Return why the test fails; empty if it passes."""
-        reasons = {
-            Reason.CEILING_BROKEN: self.ceiling_verdict == "broken",
-            Reason.MORE_MEMORY_THAN_SAVED: self.saved_verdict == "more",
         }
         return tuple(reason for reason, applies in reasons.items() if applies)
 

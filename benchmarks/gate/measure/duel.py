@@ -4,7 +4,8 @@ The ratio of a pair is time(reference) / time(candidate): above one the candidat
 clock and one by the CPU clock, which counts all threads and children. A question is two bets on one clock's ratio
 (`evalue` explains the bets), checked after every pair. A duel ends when its questions are answered or the budget is
 spent. A seeded coin decides which side of a pair runs first, so that drift, noisy neighbours and autocorrelation favour
-neither side.
+neither side. Where the order changes the times by enough to hide a slowdown (`order`), one call of a side is discarded
+before each of its batches, which then follows its own side in any case.
 """
 
 import math
@@ -12,14 +13,16 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
-from .bets import Answer, Question
-from .evalue import min_pairs
+from .bets import Answer, Question, least_pairs
+from .order import OrderEffects
 from .score import Decided, Estimate, Score
+from .tail import TailQuestion
 from .timing import Batch, InProcess, Side, Work, batch_size
 
 MAX_UNCHECKED = 8  # pairs that are measured before their results are checked, at most
+FIRST_LOOK = 16  # pairs after which the effects of the order are looked at, and again each time that they double
 
 Check = Callable[[Any, Any], object]
 Progress = Callable[[int, float], object]
@@ -40,6 +43,11 @@ class Duel:
         note: a caveat about the numbers, or nothing.
         cpu: the estimate by the CPU clock; None where that is too coarse, and in saved runs up to 0004.
         answers: by the question's name.
+        slow_calls: the share of additional slow calls that the pairs rule out; None if that was not asked (`tail`).
+        position: the share by which the first of a pair is slower, whichever side it is; None if too few pairs show it.
+        carry_over: the share by which a batch is slower after the candidate than after the reference, likewise.
+        discards: whether a call was discarded before each batch, because one of these two hid the tolerance. Both are
+            of the pairs before that, which count for nothing else.
         candidate_batches: seconds per batch, in the order measured; not saved.
     """
 
@@ -58,6 +66,10 @@ class Duel:
     note: str = ""
     cpu: Estimate | None = None
     answers: dict[str, Answer] = field(default_factory=dict)
+    slow_calls: float | None = None
+    position: float | None = None
+    carry_over: float | None = None
+    discards: bool = False
     candidate_batches: list[float] = field(default_factory=list, repr=False)
 
     @classmethod
@@ -86,12 +98,21 @@ class Duel:
         known = {f.name for f in fields(cls)}
         values = {key: value for key, value in saved.items() if key in known}
         values["answers"] = {
-            name: Answer(**{**answer, "question": Question(**answer["question"])})
+            name: type(question.answer())(**{**answer, "question": question})
             for name, answer in saved["answers"].items()
+            for question in [_question(answer["question"])]
         }
         cpu = saved.get("cpu")
         values["cpu"] = cpu and Estimate.from_dict(cpu)
         return cls(**{**values, **vars(Estimate.from_dict(saved))})
+
+
+class Pair(NamedTuple):
+    """A pair of batches, and which one was first."""
+
+    reference: Batch
+    candidate: Batch
+    reference_first: bool
 
 
 def run_duel(
@@ -113,8 +134,8 @@ def run_duel(
     compared, outside the timing, before the pair counts. If checks take longer than pairs, several pairs are measured
     before their checks: after a pause the caches are cold, and the side that runs first would look slower.
 
-    There are at least `evalue.min_pairs` pairs, however long they take, because fewer cannot prove anything: `budget`
-    bounds only the pairs after these.
+    There are at least `bets.least_pairs` pairs, however long they take, because fewer cannot prove anything: `budget`
+    bounds only the pairs after these. Pairs from before calls were discarded do not count.
 
     Args:
         name: of the duel, in the report.
@@ -128,7 +149,7 @@ def run_duel(
             MAX_UNCHECKED pairs at most, so work must not return one object each time and refill it.
         decided: called after each pair with the answers, by question; whether they suffice. By default every needed
             question must be answered.
-        progress: called after each check, with the number of pairs and the seconds since the first pair.
+        progress: called after each check, with the number of pairs that count and the seconds since the first pair.
 
     Raises:
         AssertionError: from `check`. Any exception of either side propagates.
@@ -139,23 +160,31 @@ def run_duel(
     check(sides[0].call(), sides[1].call())
     iterations, note = batch_size(*sides)
     score = Score(questions, alpha, decided)
-    least = min_pairs(score.alpha)
+    least = least_pairs(questions, score.alpha)
+    order, discards, look = OrderEffects(), False, FIRST_LOOK
     coin = random.Random(seed)
     checking = 0.0  # seconds that the last checks took
     start = time.monotonic()
     while True:
-        measured = _measure_pairs(sides, iterations, coin, checking)
+        measured = _measure_pairs(sides, iterations, coin, checking, discards=discards)
         began = time.monotonic()
-        for there, here in measured:
-            check(there.result, here.result)
+        for pair in measured:
+            check(pair.reference.result, pair.candidate.result)
         checking = time.monotonic() - began
         for pair in measured:
-            score.add(*pair)
+            score.add(pair.reference, pair.candidate)
+            if not discards:
+                order.add(pair.reference.wall, pair.candidate.wall, reference_first=pair.reference_first)
         elapsed = time.monotonic() - start
         if progress:
             progress(score.pairs, elapsed)
         if score.pairs >= least and (score.done or elapsed >= budget):
             break
+        if not discards and score.pairs >= look:
+            look *= 2
+            discards = order.hide(_tolerance(questions) / 2)
+            if discards:
+                score.begin_anew()
     return Duel(
         name=name,
         pairs=score.pairs,
@@ -167,6 +196,10 @@ def run_duel(
         note=note,
         cpu=score.cpu(iterations),
         answers=score.answers,
+        slow_calls=score.slow_calls,
+        position=order.position,
+        carry_over=order.carry_over,
+        discards=discards,
         candidate_batches=score.candidate_batches,
     )
 
@@ -175,19 +208,28 @@ def _side(work: Work | Side) -> Side:
     return InProcess(work) if callable(work) else work
 
 
+def _question(saved: dict[str, Any]) -> Question:
+    return TailQuestion(**saved) if "share" in saved else Question(**saved)
+
+
+def _tolerance(questions: Sequence[Question]) -> float:
+    """Return the least slowdown that must not be missed: where a question leaves room between its bets."""
+    return min((1 / each.above - 1 for each in questions if 0 < each.above < each.below), default=math.inf)
+
+
 def _measure_pairs(
-    sides: tuple[Side, Side], iterations: int, coin: random.Random, long: float
-) -> list[tuple[Batch, Batch]]:
-    """Measure pairs for `long` seconds, from 1 to MAX_UNCHECKED of them."""
+    sides: tuple[Side, Side], iterations: int, coin: random.Random, long: float, *, discards: bool
+) -> list[Pair]:
+    """Measure pairs for `long` seconds, from 1 to MAX_UNCHECKED; with `discards` a call precedes each batch."""
     began = time.monotonic()
-    pairs: list[tuple[Batch, Batch]] = []
+    pairs: list[Pair] = []
     while len(pairs) < 1 or (len(pairs) < MAX_UNCHECKED and time.monotonic() - began < long):
-        reference, candidate = sides
-        if coin.random() < 0.5:
-            there = reference.batch(iterations)
-            here = candidate.batch(iterations)
-        else:
-            here = candidate.batch(iterations)
-            there = reference.batch(iterations)
-        pairs.append((there, here))
+        reference_first = coin.random() < 0.5
+        batches = []
+        for side in sides if reference_first else reversed(sides):
+            if discards:
+                side.call()
+            batches.append(side.batch(iterations))
+        reference, candidate = batches if reference_first else reversed(batches)
+        pairs.append(Pair(reference, candidate, reference_first))
     return pairs

@@ -6,13 +6,18 @@ fair coin. By Ville's inequality such a bet ever reaches 1/alpha times its stake
 often one looks (J. Ville, 1939; V. Vovk and R. Wang, "E-values: Calibration, combination, and applications", Annals of
 Statistics, 2021). The bet spreads its stake evenly over all p in (1/2, 1], the truncated form of H. Robbins' (1970)
 beta-binomial mixture.
+
+A difference of two shares is no coin: a pair says more, fewer, or neither. The bet on it is that of I. Waudby-Smith and
+A. Ramdas, "Estimating means of bounded random variables by betting" (JRSS B, 2024).
 """
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import bdtr, betainc, betaln
+from scipy.special import bdtr, betainc, betaln, xlog1py
+
+STAKES = np.arange(1, 9) / 8  # shares of the wealth that the bet on a difference stakes, an eighth of it on each
 
 
 def log_evalue(wins: int, pairs: int) -> float:
@@ -36,6 +41,15 @@ def log_evalue(wins: int, pairs: int) -> float:
     k = np.arange(min(wins, 5 * math.isqrt(pairs) + 5))
     terms = np.cumprod((wins - k) / (losses + 2 + k))
     return math.log1p(float(terms.sum())) - math.log(losses + 1)
+
+
+def log_mean(logarithms: Sequence[float], weights: Sequence[float] | None = None) -> float:
+    """Return the logarithm of the mean of numbers from their logarithms. The mean of e-values is an e-value."""
+    top = max(logarithms)
+    if top == -math.inf:
+        return top
+    shares = weights or [1 / len(logarithms)] * len(logarithms)
+    return top + math.log(sum(share * math.exp(log - top) for share, log in zip(shares, logarithms, strict=True)))
 
 
 def min_pairs(alpha: float) -> int:
@@ -77,6 +91,30 @@ def confidence_sequence(ratios: Sequence[float], alpha: float) -> tuple[float, f
         return 0.0, math.inf
     ordered = sorted(ratios)
     return ordered[len(ordered) - needed], ordered[needed - 1]
+
+
+def log_evalue_of_difference(more: int, fewer: int, pairs: int, share: float) -> float:
+    """Return the logarithm of the wealth of a bet that an event is less than `share` more frequent on one side.
+
+    In each pair the event happens on both sides or on neither (d = 0), on that side alone (d = 1, `more` times) or on
+    the other alone (d = -1, `fewer` times). Against "the mean of d is at least `share`", whatever the past, the wealth
+    is multiplied by 1 + stake * (share - d) / (1 - share) with each pair: its expectation does not grow.
+    """
+    odds = STAKES / (1 - share)
+    wealth = xlog1py(more, -STAKES) + xlog1py(fewer, odds * (share + 1)) + xlog1py(pairs - more - fewer, odds * share)
+    return log_mean([float(log) for log in wealth])
+
+
+def difference_ruled_out(more: int, fewer: int, pairs: int, alpha: float) -> float:
+    """Return the least share, to 0.1 %, that the bet on a difference rules out with error `alpha`; 1 for none."""
+    low, high = 0, 1000  # per mille; the wealth grows with the share, so bisection finds the least
+    while low < high:
+        middle = (low + high) // 2
+        if log_evalue_of_difference(more, fewer, pairs, min(middle / 1000, 1 - 1e-9)) < -math.log(alpha):
+            low = middle + 1
+        else:
+            high = middle
+    return low / 1000
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:

@@ -8,7 +8,14 @@ from typing import Any
 
 from .bets import Answer, Clock, Question, alpha_of_a_bet
 from .evalue import confidence_sequence, median_interval
+from .tail import RunningMedian, TailAnswer
 from .timing import Batch
+
+# Once everything else is decided, a duel goes on for the bets on slow calls: for so many seconds of batches, then as
+# long as the bet that the candidate has more of them is ahead by this factor. 5 s are 100 pairs of calls of 25 ms; to
+# rule out 10 % more slow calls takes some 130 pairs.
+TAIL_SECONDS = 5.0
+TAIL_AHEAD = 10.0
 
 Decided = Callable[[Mapping[str, Answer]], bool]
 
@@ -60,12 +67,25 @@ class Score:
     def __init__(self, questions: Sequence[Question], alpha: float, decided: Decided | None = None) -> None:
         """Take the arguments of `run_duel`."""
         self.alpha = alpha_of_a_bet(questions, alpha)
-        self.answers = {question.name: Answer(question) for question in questions}
-        self.pairs = 0
+        self.answers = {question.name: question.answer() for question in questions}
         self._decided = decided or all_needed
+        self._recent = RunningMedian()
+        self._begin()
+
+    def begin_anew(self) -> None:
+        """Forget the pairs, as `Answer.begin_anew` does, except in the bets on slow calls."""
+        for name, answer in self.answers.items():
+            if not isinstance(answer, TailAnswer):
+                self.answers[name] = answer.begin_anew()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.pairs = 0
         self._settled: int | None = None  # the number of pairs that decided
+        self._since = 0.0  # seconds of batches since then
         self._batches: list[tuple[Batch, Batch]] = []
         self._ratios: dict[Clock, list[float]] = {"wall": [], "cpu": []}
+        self._deviations: dict[Clock, float] = {"wall": math.inf, "cpu": math.inf}
 
     def add(self, reference: Batch, candidate: Batch) -> None:
         """Add a pair."""
@@ -73,21 +93,45 @@ class Score:
         self._batches.append((replace(reference, result=None), replace(candidate, result=None)))
         self._ratios["wall"].append(reference.wall / candidate.wall)
         self._ratios["cpu"].append(reference.cpu / candidate.cpu if candidate.cpu > 0 else math.nan)
+        median = self._recent.before(reference.wall, candidate.wall)
         for answer in self.answers.values():
-            answer.look(self._ratios[answer.question.clock][-1], self.pairs, self.alpha)
-        if self._settled is None and self._decided(self.answers):
+            if isinstance(answer, TailAnswer):
+                if median is not None:
+                    answer.look_at(reference.wall / median, candidate.wall / median, self.alpha)
+            else:
+                clock = answer.question.clock
+                answer.look(self._ratios[clock][-1], self.pairs, self.alpha, self._deviations[clock])
+        if self.pairs >= 4 and self.pairs.bit_count() == 1:  # each time that the pairs have doubled
+            self._deviations = {clock: _deviation(ratios) for clock, ratios in self._ratios.items()}
+        if self._settled is not None:
+            self._since += reference.wall + candidate.wall
+        elif self._decided(self.answers):
             self._settled = self.pairs
 
     @property
     def done(self) -> bool:
-        """Return whether the pairs suffice, and no further question is about to be answered."""
+        """Return whether the pairs suffice, and no further question is about to be answered.
+
+        The bets on slow calls are waited for, as TAIL_SECONDS says, unless the candidate is slower anyway.
+        """
         if self._settled is None:
             return False
-        near = any(
-            not answer.question.needed and answer.verdict == "open" and answer.log_e_above > 0
-            for answer in self.answers.values()
-        )
+        slower = any(answer.verdict == "below" for answer in self.answers.values())
+        near = False
+        for answer in self.answers.values():
+            if answer.verdict != "open" or answer.question.needed:
+                continue
+            if not isinstance(answer, TailAnswer):
+                near = near or answer.log_e_above > 0
+            elif not slower and (self._since < TAIL_SECONDS or answer.log_e_below > math.log(TAIL_AHEAD)):
+                return False
         return not near or self.pairs >= 2 * self._settled
+
+    @property
+    def slow_calls(self) -> float | None:
+        """Return the share of additional slow calls that the pairs rule out; None if that was not asked."""
+        shares = [answer.ruled_out(self.alpha) for answer in self.answers.values() if isinstance(answer, TailAnswer)]
+        return shares[0] if shares else None
 
     def wall(self, iterations: int) -> Estimate:
         """Return the estimate by the wall clock, of calls of which a batch had `iterations`."""
@@ -110,6 +154,15 @@ class Score:
         reference, candidate = (statistics.median(times) / iterations for times in zip(*seconds, strict=True))
         limits = confidence_sequence(ratios, self.alpha)
         return Estimate(statistics.median(ratios), (low, high), coverage, limits, reference, candidate)
+
+
+def _deviation(ratios: Sequence[float]) -> float:
+    """Return the median deviation of the ratios' logarithms from their median; infinite if a ratio is not a number."""
+    if not all(0 < ratio < math.inf for ratio in ratios):
+        return math.inf
+    logs = [math.log(ratio) for ratio in ratios]
+    median = statistics.median(logs)
+    return statistics.median(abs(log - median) for log in logs)
 
 
 def all_needed(answers: Mapping[str, Answer]) -> bool:

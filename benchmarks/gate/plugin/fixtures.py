@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ..judge.rules import JudgedDuel, MemoryRow, questions
+from ..judge.memory import MemoryRow
+from ..judge.rules import JudgedDuel, questions
 from ..measure import memory
 from ..measure.duel import Check, Duel
 from ..measure.timing import Work

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from ..judge.rules import JudgedDuel, MemoryRow, RevisionRow
+from ..judge.memory import MemoryRow
+from ..judge.rules import JudgedDuel, RevisionRow
 
 
 @dataclass(frozen=True)

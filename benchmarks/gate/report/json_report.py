@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ..compare.revision import Revision
-from ..judge.rules import JudgedDuel, MemoryRow, RevisionRow, deciding_clock, detectable
+from ..judge.memory import MemoryRow
+from ..judge.rules import JudgedDuel, RevisionRow, deciding_clock, detectable
 from .findings import Findings
 from .words import remark
 

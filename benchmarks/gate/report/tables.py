@@ -6,7 +6,8 @@ from itertools import groupby
 
 from tabulate import tabulate
 
-from ..judge.rules import MIB, JudgedDuel, MemoryRow, RevisionRow, by_clock, deciding_clock, detectable
+from ..judge.memory import MIB, MemoryRow
+from ..judge.rules import JudgedDuel, RevisionRow, by_clock, deciding_clock, detectable
 from .findings import Findings
 from .words import CLOCK_NAMES, evidence, limits, notes_of_a_test, number, remark
 

@@ -5,20 +5,23 @@ from collections.abc import Iterator, Sequence
 
 from ..compare.confirm import Confirmation
 from ..judge.completeness import Completeness
+from ..judge.memory import MIB, MemoryRow
+from ..judge.reasons import Reason
 from ..judge.rules import (
-    MIB,
     SAVED_FACTOR,
     JudgedDuel,
-    MemoryRow,
-    Reason,
     RevisionRow,
     by_clock,
     deciding_clock,
     detectable,
     revision_verdict,
+    slow_calls_open,
+    slower_by_slow_calls,
 )
 from ..measure.bets import Clock
 from ..measure.duel import Duel
+from ..measure.evalue import log_evalue
+from ..measure.tail import SLOW, TailAnswer
 from .findings import Note
 
 CLOCK_NAMES: dict[Clock, str] = {"wall": "wall", "cpu": "CPU"}
@@ -108,7 +111,27 @@ def confirmation(result: Confirmation) -> str:
 
 def remark(row: RevisionRow) -> str:
     """Return how a confirmation went, or why nothing was measured; empty if there is nothing to say."""
-    return confirmation(row.confirmation) if row.confirmation else row.reason
+    return "; ".join(
+        filter(None, (confirmation(row.confirmation) if row.confirmation else row.reason, _about_order_and_tail(row)))
+    )
+
+
+def _about_order_and_tail(row: RevisionRow) -> str:
+    """Return which slow calls were not ruled out, and whether the order of the batches mattered."""
+    if row.duel is None:
+        return ""
+    share = slow_calls_open(row.duel)
+    parts = [] if share is None else [f"slow calls: up to {math.ceil(round(share * 100, 3))} % more not ruled out"]
+    if row.duel.discards:
+        effects = [
+            f"{name} {effect:+.1%}"
+            for name, effect in (("first of a pair", row.duel.position), ("after the candidate", row.duel.carry_over))
+            if effect is not None
+        ]
+        parts.append(
+            f"a call was discarded before each batch, because the order changes the times ({', '.join(effects)})"
+        )
+    return "; ".join(parts)
 
 
 def evidence(row: RevisionRow) -> str:
@@ -123,7 +146,9 @@ def evidence(row: RevisionRow) -> str:
 
 
 def slowdown(duel: Duel) -> str:
-    """Return by how much the candidate is slower, by the clock that proves it, with the evidence."""
+    """Return by how much the candidate is slower, by the clock or the slow calls that prove it, with the evidence."""
+    if slower_by_slow_calls(duel):
+        return slow_calls(duel)
     clock = deciding_clock(duel)
     numbers = by_clock(duel, clock)
     low, high = (1 / ratio - 1 for ratio in reversed(numbers.interval))
@@ -132,6 +157,20 @@ def slowdown(duel: Duel) -> str:
     return (
         f"{CLOCK_NAMES[clock]} time {1 / numbers.ratio - 1:+.1%} ({percent(numbers.coverage)} interval {low:+.1%} to "
         f"{high:+.1%}, {duel.pairs} pairs, {seconds}{wall})"
+    )
+
+
+def slow_calls(duel: Duel) -> str:
+    """Return how many more slow calls the candidate has, by the limit that shows it best."""
+    answer = duel.answers["tail"]
+    if not isinstance(answer, TailAnswer):
+        raise TypeError("only a tail answer counts slow calls")
+    limit, more, fewer = max(
+        zip(SLOW, answer.more, answer.fewer, strict=True), key=lambda counts: log_evalue(counts[1], sum(counts[1:]))
+    )
+    return (
+        f"by its slow calls, of more than {limit:g} times the median: only here in {more} of {answer.pairs} pairs, "
+        f"only there in {fewer} (median wall time {1 / duel.ratio - 1:+.1%})"
     )
 
 
