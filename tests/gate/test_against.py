@@ -1,7 +1,6 @@
 """`--against REV` in a small repository of its own: each verdict, and each way in which it must not stay green."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -10,8 +9,6 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from benchmarks.gate.compare import side_process
-from benchmarks.gate.measure.duel import run_duel
 from benchmarks.gate.report import json_report
 
 INI = """
@@ -118,125 +115,18 @@ def test_nothing_changed(pytester, repository, quick_self_checks):
     assert not list(pytester.path.glob("revision-*"))
 
 
-TREES = """
-import os
-from pathlib import Path
-
+def test_the_first_side_is_built_once_and_discarded(pytester, repository):
+    noting = """
 def built(work):
-    import toylib.case
-    with open(r"{log}", "a") as file:
-        caches = [os.environ.get(name) for name in {names}]
-        print(Path(toylib.case.__file__).parents[2], os.getpid(), *caches, file=file)
+    with open("built.txt", "a") as file:
+        print(work.__module__, file=file)
     return work
 """
-
-
-def test_each_side_runs_in_a_process_of_its_own_with_its_own_tree_and_caches(pytester, repository, tmp_path):
-    log, names = tmp_path / "built.txt", ["NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"]
-    body = SUITE.replace("lambda work: work", "built") + TREES.format(log=log, names=names)
-    repository(benchmarks=body)
-    run(pytester)
-    there, here, *more = [line.split() for line in log.read_text().splitlines()]
-    assert Path(here[0]) == pytester.path
-    assert Path(there[0]) != pytester.path
-    assert len({there[1], here[1], str(os.getpid())}) == 3
-    assert there[2] != there[3]
-    assert here[2:] == [str(os.environ.get(name)) for name in names]
-    assert more == [there, here], "a process serves all tests of a module"
-    assert not Path(there[0]).exists()
-
-
-SHARED = """
-import toylib.shared
-
-def steady():
-    toylib.shared.work()
-    return 7
-
-VARIANTS = {"steady": steady}
-"""
-
-
-def test_a_module_that_both_sides_import_by_its_full_name_is_each_sides_own(pytester, repository):
-    # In one process both would get the first of the two: a slowdown in it would be the reference's as well.
-    shared = pytester.path / "toylib/shared.py"
-    shared.write_text(f"import time\n\ndef work():\n    {SLEEP}\n")
-    repository(text=SHARED.replace("{", "{{").replace("}", "}}"))
-    git(pytester, "add", "-A")
-    git(pytester, "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qam", "shared")
-    shared.write_text("import time\n\ndef work():\n    time.sleep(0.005)\n")
-    run(pytester, passed=0, failed=1).stdout.fnmatch_lines(["E *test_revision[[]steady[]] is slower than at HEAD *"])
-
-
-def test_benchmarks_that_cannot_be_imported_there_run_as_they_are_there(pytester, repository):
-    (pytester.path / "toylib/late.py").write_text("")
-    repository(benchmarks=f"import toylib.late\n{SUITE}")
-    run(pytester).stdout.fnmatch_lines(["test_toy.py runs at HEAD (*) as it is there: *", "against HEAD (*): 2 same"])
-
-
-def test_a_module_that_is_new_with_its_package(pytester, repository):
-    (pytester.path / "toylib/fresh.py").write_text((pytester.path / "toylib/case/__init__.py").read_text())
-    (pytester.path / "suite/test_fresh.py").write_text(SUITE.replace("toylib.case", "toylib.fresh"))
-    result = pytester.runpytest_inprocess("--against=HEAD", "--duel-seed=1")
-    result.assert_outcomes(passed=4 + SELFCHECKS, deselected=2)
-    result.stdout.fnmatch_lines(["fresh test_revision[[]steady[]] *new*", "against HEAD (*): 2 new, 2 same"])
-
-
-def test_a_process_that_dies_fails_its_test_and_the_next_goes_on(pytester, repository):
-    repository(other="import os; print('the last words', flush=True); os._exit(3)")
-    result = run(pytester, passed=1, failed=1)
-    result.stdout.fnmatch_lines(
-        ["E *test_revision[[]other[]]: the process of the working tree has ended:", "*the last words"]
-    )
-    body = CASE.replace("def steady():", "def steady():\n    import os\n    os._exit(3)")
-    repository(text=body)
-    run(pytester, passed=1, failed=1).stdout.fnmatch_lines(["toy test_revision[[]other[]] *same*"])
-
-
-def test_a_result_that_cannot_be_sent_says_so(pytester, repository):
-    repository(other=f"{SLEEP}; return lambda: 7")
-    result = run(pytester, passed=1, failed=1)
-    result.stdout.fnmatch_lines(["E *: the result cannot be sent to another process, return data or a digest*"])
-
-
-def test_no_process_and_no_folder_is_left(pytester, repository, monkeypatch):
-    started, start = [], side_process.subprocess.Popen
-
-    def spy(*arguments, **options):
-        started.append(start(*arguments, **options))
-        return started[-1]
-
-    monkeypatch.setattr(side_process.subprocess, "Popen", spy)
-    run(pytester)
-    assert len(started) >= 2
-    assert all(process.poll() is not None for process in started)
-
-
-def test_who_waits_stands_still(pytester, repository):
-    # The side whose turn it is not would count on, in a thread of its own, if it were not stopped.
-    counting = """
-import threading, time
-counted = 0
-
-def count():
-    global counted
-    while True:
-        counted += 1
-        time.sleep(0.001)
-
-threading.Thread(target=count, daemon=True).start()
-
-def steady():
-    time.sleep(0.003)
-    return counted
-
-VARIANTS = {"steady": steady}
-"""
-    check = "    assert found - expected < 500, f'{found - expected} counts while stopped'"
-    body = SUITE.replace('    assert expected == found, f"{found} and not {expected}"', check)
-    repository(text=counting.replace("{", "{{").replace("}", "}}"), benchmarks=body)
-    git(pytester, "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qam", "counting")
-    run(pytester, passed=1)
+    repository(benchmarks=SUITE.replace("lambda work: work", "built") + noting)
+    pytester.runpytest_inprocess("--against=HEAD", "--duel-seed=1", "-k", "steady")
+    here, again, there = (pytester.path / "built.txt").read_text().split()
+    assert here == again == "toylib.case"
+    assert there.startswith("toylib_at_")
 
 
 def test_slower_is_confirmed_and_fails(pytester, repository):
@@ -244,29 +134,33 @@ def test_slower_is_confirmed_and_fails(pytester, repository):
     result = run(pytester, passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E *toy test_revision[[]other[]] is slower than at HEAD (*): wall time +*% (*); confirmed in 2 fresh *",
+            "E *toy test_revision[[]other[]] is slower than at HEAD (*): wall time +*% (*); confirmed in two fresh *",
             "toy test_revision[[]steady[]] *same*",
             "toy test_revision[[]other[]] *slower*",
         ]
     )
 
 
-def test_alpha_is_split_before_deselection_and_fresh_processes_bet_with_the_same(pytester, repository):
+def test_alpha_is_split_before_deselection_and_a_fresh_process_gets_that_of_one_duel(pytester, repository, monkeypatch):
+    confirming = []
+    run_process = subprocess.run
+
+    def spy(command, **options):
+        confirming.extend(str(word) for word in command if str(word).startswith("--alpha"))
+        return run_process(command, **options)
+
+    monkeypatch.setattr("benchmarks.gate.compare.confirm.subprocess.run", spy)
     more = "\ndef test_ratio(duel):\n    pass\n"
-    repository(other="time.sleep(0.01)", benchmarks=SUITE + more)
-    alphas = []
-
-    class Spy:
-        def pytest_gate_runner(self):
-            return self.run
-
-        def run(self, name, *sides, **settings):
-            if name not in {"control", "canary"}:
-                alphas.append(settings["alpha"])
-            return run_duel(name, *sides, **settings)
-
-    pytester.inline_run("--against=HEAD", "--duel-seed=1", "-k", "other", plugins=[Spy()])
-    assert alphas == [pytest.approx(0.001 / (2 + 1 + CONTROL_AND_CANARY))] * 3
+    repository(other="time.sleep(0.0046)", benchmarks=SUITE + more)
+    pytester.runpytest_inprocess("--against=HEAD", "--duel-seed=1", "-k", "other", "--gate-json=gate.json")
+    found = json.loads((pytester.path / "gate.json").read_text())
+    (row,) = found["revision"]["benchmarks"]
+    assert row["duel"]["alpha"] == pytest.approx(0.001 / (2 + 1 + CONTROL_AND_CANARY))
+    assert confirming == [f"--alpha={row['duel']['alpha']}"] * 2
+    options = ["--against=HEAD", "--confirm=reference:toylib.case", *confirming[:1], "--gate-json=gate.json"]
+    pytester.runpytest_subprocess(*options, "suite/test_toy.py::test_revision[other]")
+    (again,) = json.loads((pytester.path / "gate.json").read_text())["revision"]["benchmarks"]
+    assert again["duel"]["alpha"] == row["duel"]["alpha"]
 
 
 def test_faster_is_reported(pytester, repository):
@@ -274,21 +168,16 @@ def test_faster_is_reported(pytester, repository):
     run(pytester).stdout.fnmatch_lines(["toy test_revision[[]other[]] *faster*"])
 
 
-def test_slower_in_one_process_only_is_inconclusive(pytester, repository, tmp_path):
-    # The first process of the working tree is slow, as if by its memory layout, and the later ones are not. The referee
-    # is the first of all to import it.
-    log = tmp_path / "starts"
-    starts = f"from pathlib import Path\nlog = Path(r'{log}')\nlog.touch()\n"
-    starts += "log.write_text(log.read_text() + 'x')\nFIRST = log.read_text() == 'xx'\n"
-    repository(other="time.sleep(0.0048 if FIRST else 0.004)", text=starts + CASE)
+def test_slower_in_one_process_only_is_inconclusive(pytester, repository):
+    slow_here = "time.sleep(0.004 if any('--confirm' in word for word in sys.argv) else 0.0048)"
+    repository(other=slow_here)
     result = run(pytester)
     result.stdout.fnmatch_lines(
         [
             "toy test_revision[[]other[]] *inconclusive*",
-            "toy test_revision[[]other[]]: slower in this pair of processes, and same and same in fresh ones: *",
+            "toy test_revision[[]other[]]: slower in this process and same in a fresh one (reference loaded first)*",
         ]
     )
-    log.unlink()
     result = run(pytester, "--strict", passed=1, failed=1)
     result.stdout.fnmatch_lines(["E *inconclusive, and --strict demands a verdict*"])
 
@@ -357,7 +246,6 @@ other.unsupported = lambda: "no such processor"
 
 def test_a_variant_that_says_it_is_unsupported(pytester, repository):
     repository(text=CASE + UNSUPPORTED)
-    git(pytester, "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qam", "unsupported")
     result = pytester.runpytest_inprocess("--against=HEAD", "--duel-seed=1")
     result.assert_outcomes(passed=1 + SELFCHECKS, skipped=1, deselected=1)
     result.stdout.fnmatch_lines(["toy test_revision[[]other[]] *unsupported*", "*other[]]: no such processor"])

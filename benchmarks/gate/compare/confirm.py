@@ -1,48 +1,71 @@
 """Repeat a duel in fresh processes before a slowdown is reported.
 
-A process keeps one memory layout for its lifetime, and the layout alone can make one of two equal sides some per cent
-slower. Each fresh pair of processes draws it anew, so the evidence of several pairs is added up: e-values multiply.
+A process keeps one memory layout for life, and the layout alone can make one of two equal sides some per cent slower.
+So each of two new processes repeats the duel, one with the working tree's modules loaded first and one with the other
+revision's.
 """
 
-import math
-from collections.abc import Sequence
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from ..measure.duel import Duel
+ORDERS = ("reference", "candidate")
 
-FRESH_PAIRS = 2
+
+class ConfirmationError(Exception):
+    """A fresh process came to no verdict; the message has its output."""
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What the fresh pairs of processes say.
+    """The verdicts of the fresh processes.
 
     Attributes:
-        duels: one for each pair.
-        question: whose bet on "slower" they repeat.
-        log_e: the sum of that bet's log e-values.
-        needed: the least sum that confirms.
+        verdicts: by the side that was loaded first ("reference" or "candidate"), up to the first that differs.
     """
 
-    duels: tuple[Duel, ...]
-    question: str
-    log_e: float
-    needed: float
+    verdicts: Mapping[str, str]
 
     @property
     def agrees(self) -> bool:
-        """Return whether the slowdown is confirmed."""
-        return self.log_e >= self.needed
+        """Return whether every fresh process said "slower"."""
+        return set(self.verdicts.values()) == {"slower"}
 
 
-def confirmation(duels: Sequence[Duel], questions: Sequence[str], alpha: float) -> Confirmation:
-    """Add up the evidence of the fresh pairs, for the question with the most of it.
+def confirm(root: Path, test: str, package: str, options: Mapping[str, object]) -> Confirmation:
+    """Repeat one test's duel in two fresh processes.
 
     Args:
-        duels: of the fresh pairs.
-        questions: those of which "below" was proven at first.
-        alpha: the error that each of their bets may have.
+        root: pytest's root.
+        test: the test's id.
+        package: the package that is loaded in both orders.
+        options: pytest's, by name, with the revision and with the alpha of the one duel.
+
+    Raises:
+        ConfirmationError: A fresh process reported no verdict.
     """
-    sums = {name: sum(duel.answers[name].log_e_below for duel in duels) for name in questions}
-    question = max(sums, key=lambda name: sums[name])
-    return Confirmation(tuple(duels), question, sums[question], -math.log(alpha))
+    verdicts: dict[str, str] = {}
+    for order in ORDERS:
+        verdicts[order] = _repeat(root, test, {**options, "--confirm": f"{order}:{package}"})
+        if verdicts[order] != "slower":
+            break
+    return Confirmation(verdicts)
+
+
+def _repeat(root: Path, test: str, options: Mapping[str, object]) -> str:
+    """Run one test in a fresh process, and return its verdict."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "gate.json"
+        words = [f"{name}={value}" for name, value in {**options, "--gate-json": file, "--rootdir": root}.items()]
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *words, test]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603 - this interpreter, and no shell
+        try:
+            (row,) = json.loads(file.read_text(encoding="utf-8"))["revision"]["benchmarks"]
+            return str(row["verdict"])
+        except (OSError, ValueError, KeyError, TypeError):
+            output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-30:])
+            raise ConfirmationError(f"{test} could not be confirmed in a fresh process:\n{output}") from None

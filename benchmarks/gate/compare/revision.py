@@ -1,5 +1,6 @@
-"""Another revision's files, for a side that runs there."""
+"""Another revision's packages, loaded beside the working tree's under another name."""
 
+import importlib
 import io
 import os
 import shutil
@@ -8,14 +9,12 @@ import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from .listing import VARIABLE
-
-NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*")
 
 
 class RevisionError(Exception):
@@ -27,10 +26,10 @@ class Revision:
     """A commit of the repository that `root` is in.
 
     Attributes:
-        root: the folder whose files are compared, at the commit and in the working tree.
+        root: the folder that has the packages, at the commit and in the working tree.
         name: what the user called it.
         commit: the commit's hash.
-        folder: a temporary folder for its files.
+        folder: a temporary folder for its packages.
     """
 
     root: Path
@@ -52,59 +51,32 @@ class Revision:
             )
         return cls(root, name, commit.decode().strip(), Path(tempfile.mkdtemp(prefix="revision-")))
 
-    @cached_property
-    def tree(self) -> Path:
-        """Return the folder with the commit's files.
+    def load(self, module: str) -> ModuleType | None:
+        """Import `module` (`impl.counter`, say) as it is at the revision, or return None if it does not exist there.
+
+        Its top-level package is unpacked at the first use and imported as `impl_at_<commit>`, so all imports within
+        that package must be relative.
 
         Raises:
-            RevisionError: git cannot unpack it.
+            RevisionError: git cannot unpack it. Exceptions of the import propagate.
         """
-        return self._unpack(self.folder / "tree")
+        package, _, rest = module.partition(".")
+        alias = f"{package}_at_{self.commit[:12]}"
+        if not (self.folder / alias).exists() and not self._unpack(package, alias):
+            return None
+        place = self.folder.joinpath(alias, *rest.split("."))
+        if not (place.is_dir() or place.with_suffix(".py").exists()):
+            return None
+        if str(self.folder) not in sys.path:
+            sys.path.append(str(self.folder))  # not a finder: child processes get the path too
+        return importlib.import_module(".".join(filter(None, (alias, rest))))
 
-    def side(self, module: Path, configuration: Path | None) -> Path:
-        """Return a folder with the commit's files and this tree's benchmarks.
-
-        Benchmarks are the folder of `module` (the module alone if it lies in `root`), conftest.py in each folder above
-        it, and pytest's configuration file: absolute paths below `root`.
-
-        Raises:
-            RevisionError: git cannot unpack it.
-        """
-        place = module.parent.relative_to(self.root)
-        tree = self.folder / "sides" / "-".join(("side", *place.parts))
-        if tree.exists():
-            return tree
-        self._unpack(tree)
-        if place.parts:
-            shutil.rmtree(tree / place, ignore_errors=True)
-            shutil.copytree(self.root / place, tree / place, ignore=NOT_COPIED)
-        above = [self.root / folder / "conftest.py" for folder in place.parents]
-        for file in (*above, *([] if place.parts else [module]), *([configuration] if configuration else [])):
-            copy = tree / file.relative_to(self.root)
-            copy.unlink(missing_ok=True)
-            if file.exists():
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file, copy)
-        return tree
-
-    def restore(self, module: Path, side: Path) -> bool:
-        """Give a `side` the commit's own benchmark module instead of this tree's; return whether there is one."""
-        own = module.relative_to(self.root)
-        if not (self.tree / own).exists():
+    def _unpack(self, package: str, alias: str) -> bool:
+        if not _git(self.root, "ls-tree", "--name-only", self.commit, f"./{package}"):
             return False
-        shutil.copy(self.tree / own, side / own)
+        self._extract(self.folder, package)
+        (self.folder / package).rename(self.folder / alias)
         return True
-
-    def _unpack(self, target: Path) -> Path:
-        archive = _git(self.root, "archive", "--format=tar", self.commit)
-        if archive is None:
-            raise RevisionError(f"git cannot unpack {self}")
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            try:
-                files.extractall(target, filter="data")
-            except tarfile.FilterError as error:
-                raise RevisionError(f"{self} has a file that cannot be unpacked safely: {error}") from error
-        return target
 
     def benchmarks(self, paths: list[str]) -> set[str]:
         """Return the ids of the tests that measure at the revision, in those of `paths` (below `root`) that are there.
@@ -112,7 +84,10 @@ class Revision:
         Raises:
             RevisionError: They cannot be collected.
         """
-        there = [path for path in paths if (self.tree / path).exists()]
+        tree = self.folder / "tree"
+        if not tree.exists():
+            self._extract(tree)
+        there = [path for path in paths if (tree / path).exists()]
         if not there:
             return set()
         listing, names = self.folder / "gate_listing.py", self.folder / "names.txt"
@@ -122,7 +97,7 @@ class Revision:
         environment = {**os.environ, VARIABLE: str(names), "PYTHONPATH": path}
         done = subprocess.run(  # noqa: S603 - this interpreter, and arguments that no shell sees
             [sys.executable, "-m", "pytest", *options, *there],
-            cwd=self.tree,
+            cwd=tree,
             env=environment,
             capture_output=True,
             text=True,
@@ -132,6 +107,16 @@ class Revision:
             output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
             raise RevisionError(f"the benchmarks at {self} cannot be listed, so one could be missing here:\n{output}")
         return set(names.read_text(encoding="utf-8").split("\n")) - {""}
+
+    def _extract(self, target: Path, *only: str) -> None:
+        archive = _git(self.root, "archive", "--format=tar", self.commit, *only)
+        if archive is None:
+            raise RevisionError(f"git cannot unpack {self}")
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            try:
+                files.extractall(target, filter="data")
+            except tarfile.FilterError as error:
+                raise RevisionError(f"{self} has a file that cannot be unpacked safely: {error}") from error
 
     def close(self) -> None:
         """Remove the folder."""

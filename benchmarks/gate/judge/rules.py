@@ -105,11 +105,6 @@ def _revision_verdict(answers: Mapping[str, str]) -> Verdict:
     return "inconclusive"
 
 
-def proven_slower(duel: Duel) -> tuple[str, ...]:
-    """Return the questions about another revision that proved the candidate slower."""
-    return tuple(name for name in ("revision", "cpu", "tail") if duel.answer(name) == "below")
-
-
 def slower_by_slow_calls(duel: Duel) -> bool:
     """Return whether slow calls alone prove the candidate slower."""
     return duel.answer("tail") == "below" and "below" not in (duel.answer("revision"), duel.answer("cpu"))

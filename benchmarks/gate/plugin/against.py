@@ -1,73 +1,82 @@
-"""The fixture `against`: a variant, here and at the revision of --against, each side in a process of its own."""
+"""The fixture `against`: a variant, here and at the revision of --against."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import importlib
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
 
-from ..compare.confirm import FRESH_PAIRS, confirmation
-from ..compare.results import KEPT
-from ..compare.revision import RevisionError
-from ..compare.side_process import Refusal, SideError
-from ..judge.rules import RevisionRow, proven_slower, revision_decided, revision_verdict
-from ..measure.bets import alpha_of_a_bet
+from ..compare.confirm import ORDERS, Confirmation, confirm
+from ..judge.rules import RevisionRow, revision_decided, revision_verdict
 from ..measure.duel import Check
-from ..measure.timing import Side, Work
+from ..measure.timing import InProcess, Work, settled_memory
 from ..report.words import revision_failure
 from .benchmarks import claim, record
 from .fixtures import names
-from .pair import Pair, fresh_pair
 from .progress import progress_of
 from .session import SESSION, Session
-from .settings import DuelSettings, settings_of
-from .side import offer
+from .settings import settings_of
 
 Build = Callable[[Any], Work]
 
 
 @pytest.fixture
-def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., RevisionRow | None]:
+def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., RevisionRow]:
     """Duel a variant with itself at another revision: `against(package, variant, build, *, check) -> RevisionRow`.
 
-    `package` ("impl.counter") has a dict VARIANTS, here and at the revision of --against. In a process for each side,
-    which runs this test in its own tree, `build(VARIANTS[variant])` returns work without arguments; there the call
-    returns None at the end. The results go through a pipe, so they must be data that `pickle` can send. `check` is
-    called with both, the other revision's first, and raises AssertionError if they differ. If the variant here has a
-    callable `unsupported` that returns a reason, the verdict is "unsupported" and the test is skipped. Tests with this
-    fixture are deselected without --against, all others with it. `@pytest.mark.gate(tolerance=5, blind=20, budget=60)`
-    overrides the options for one test, and `clock="wall"` leaves CPU time out, for work that waits, polls or spins.
+    `package` ("impl.counter") has a dict VARIANTS, here and at the revision of --against. `build(VARIANTS[variant])` is
+    called for both and returns work without arguments. `check` is called with both results, the other revision's first,
+    and raises AssertionError if they differ. If the variant here has a callable `unsupported` that returns a reason,
+    the verdict is "unsupported" and the test is skipped. Tests with this fixture are deselected without --against, all
+    others with it. `@pytest.mark.gate(tolerance=5, blind=20, budget=60)` overrides the options for one test, and
+    `clock="wall"` leaves CPU time out, for work that waits, polls or spins.
 
     Raises:
-        AssertionError: The variant is slower, in this and in fresh processes; the duel cannot see a slowdown of
-            --blind; the variant returns something else; it runs at the revision and is skipped here; a process ends;
-            or, with --strict, there is no verdict.
+        AssertionError: The variant is slower, here and in fresh processes; the duel cannot see a slowdown of --blind;
+            the variant returns something else; it runs at the revision and is skipped here; or, with --strict, there
+            is no verdict.
     """
     session = request.config.stash[SESSION]
     case, name = names(request)
     benchmark.group = f"{case} against another revision"
 
-    def run(package: str, variant: str, build: Build, *, check: Check) -> RevisionRow | None:
+    def run(package: str, variant: str, build: Build, *, check: Check) -> RevisionRow:
         __tracebackhide__ = True
         claim(benchmark)
-        if session.link:
-            offer(session.link, package, variant, build)
-            return None
         settings = settings_of(session.settings, request.node)
         row = RevisionRow(
-            name, request.node.nodeid, str(session.revision), "new", tolerance=settings.tolerance, blind=settings.blind
+            name,
+            request.node.nodeid,
+            str(session.revision),
+            "new",
+            tolerance=settings.tolerance,
+            blind=settings.blind,
         )
-        with _begun(session, request) as (pair, there, here):
-            if here:
-                raise _refused(session, row, there, here)
-            if _compares(row, there):
-                row = _compared(session, request, settings, row, pair, check=check)
-            else:
-                pair.candidate.call()
-        if row.duel:
-            record(benchmark, row.duel, "against")
+        sides = _sides(session, row, package, variant, build)
+        if sides is not None:
+            reference, candidate = sides
+            _same_results(row, reference, candidate, check)
+            with settled_memory():
+                result = session.runner(
+                    name,
+                    InProcess(reference, collects=True),
+                    InProcess(candidate, collects=True),
+                    settings.questions(),
+                    alpha=session.alpha,
+                    budget=settings.budget,
+                    seed=session.seed(request.node.nodeid),
+                    check=check,
+                    decided=revision_decided,
+                    progress=progress_of(request.config, name),
+                )
+            record(benchmark, result, "against")
+            row = replace(row, verdict=revision_verdict(result) or "inconclusive", duel=result)
+            if row.verdict == "slower" and not session.settings.confirming:
+                confirmation = _confirmation(session, request, package)
+                row = replace(
+                    row, verdict="slower" if confirmation.agrees else "inconclusive", confirmation=confirmation
+                )
         session.findings.compared.append(row)
         if failure := revision_failure(row, strict=session.settings.strict):
             raise AssertionError(failure)
@@ -76,114 +85,78 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
     return run
 
 
-@contextmanager
-def _begun(session: Session, request: pytest.FixtureRequest) -> Iterator[tuple[Pair, Refusal | None, Refusal | None]]:
-    """Have both sides build the test's work; yield their processes and the refusals of the revision and of this tree.
+def _confirmation(session: Session, request: pytest.FixtureRequest, package: str) -> Confirmation:
+    """Repeat the duel in fresh processes, each of which gets the alpha of the one duel."""
+    if session.revision is None:
+        raise AssertionError("only a duel against a revision can be confirmed")
+    options = {
+        "--against": session.revision.commit,
+        "--tolerance": session.settings.tolerance * 100,
+        "--blind": session.settings.blind * 100,
+        "--alpha": session.alpha,
+        "--budget": session.settings.budget,
+    }
+    return confirm(request.config.rootpath, request.node.nodeid, package, options)
 
-    Raises:
-        AssertionError: A process has ended. The next test starts new ones.
-    """
+
+def _sides(session: Session, row: RevisionRow, package: str, variant: str, build: Build) -> tuple[Work, Work] | None:
+    """Return the work of the revision and of the working tree, or None if the revision has no such variant."""
+    __tracebackhide__ = True
     if session.revision is None:
         raise pytest.UsageError("the fixture `against` needs --against REV")
-    test = request.node.nodeid
-    try:
-        pair = session.pair_of(request.node, request.config, request.session.items)
-        refusals = pair.begin(test)
-        try:
-            yield pair, *refusals
-        finally:
-            pair.end(refusals)
-    except SideError as error:
-        session.close_pair()
-        raise AssertionError(f"{test}: {error}") from None
-    except RevisionError as error:
-        raise AssertionError(f"{test}: {error}") from None
-
-
-def _refused(session: Session, row: RevisionRow, there: Refusal | None, here: Refusal) -> BaseException:
-    """Return a skip if this machine runs the variant at neither revision, or else the failure."""
-    if here.kind in {"raised", "absent"}:
-        return here.error or AssertionError(f"{row.name}: {here.reason}")
+    here = importlib.import_module(package).VARIANTS[variant]
+    reference_package = session.revision.load(package)
+    there = getattr(reference_package, "VARIANTS", {}).get(variant)
+    if reason := _unsupported(here):
+        if there is not None and hasattr(there, "unsupported") and not _unsupported(there):
+            raise AssertionError(f"{row.name} runs at {row.revision} and is unsupported here: {reason}")
+        session.findings.compared.append(replace(row, verdict="unsupported", reason=reason))
+        pytest.skip(reason)
     if there is None:
-        return AssertionError(f"{row.name} runs at {row.revision} and is {here.kind} here: {here.reason}")
-    session.findings.compared.append(replace(row, verdict="unsupported", reason=here.reason))
-    return pytest.skip.Exception(here.reason)
+        build(here)()
+        return None
+    variants = {"candidate": here, "reference": there}
+    works: dict[str, Work] = {}
+    refused: dict[str, BaseException] = {}
+    first, second = ORDERS if session.settings.confirming == "reference" else reversed(ORDERS)
+    # The side that is built first gets fresh memory and may stay 1 to 3 % slower for it: of two equal servers in 7 of 8
+    # processes (AMD EPYC Turin (Zen 5), 2026-11-23). So that side is built once and discarded.
+    for side in (first, first, second):
+        try:
+            works[side] = build(variants[side])
+        except (Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - a skip, or that revision's refusal
+            refused[side] = error
+    if not refused:
+        return works["reference"], works["candidate"]
+    raise _refused(session, row, refused)
 
 
-def _compares(row: RevisionRow, there: Refusal | None) -> bool:
-    """Return whether the revision runs the variant, too; if not, it is new.
-
-    Raises:
-        AssertionError: It fails there.
-    """
-    if there and there.kind == "raised":
-        raise AssertionError(_broken_there(row, there.error, there.reason))
-    return there is None
+def _unsupported(variant: Any) -> str | None:
+    """Return why this machine cannot run a variant; None if it can, or if the variant has no answer."""
+    unsupported = getattr(variant, "unsupported", None)
+    reason = unsupported() if callable(unsupported) else None
+    return None if reason is None else str(reason)
 
 
-def _compared(
-    session: Session,
-    request: pytest.FixtureRequest,
-    settings: DuelSettings,
-    row: RevisionRow,
-    pair: Pair,
-    *,
-    check: Check,
-) -> RevisionRow:
-    """Return the row with its verdict: after the duel, and after more duels in fresh processes if it says "slower"."""
-    __tracebackhide__ = True
-    check = _once(check)
-    run = partial(
-        session.runner,
-        row.name,
-        questions=settings.questions(),
-        alpha=session.alpha,
-        budget=settings.budget,
-        check=check,
-        decided=revision_decided,
-        progress=progress_of(request.config, row.name),
-    )
-    reference = pair.reference
-    if reference is None or session.revision is None:
-        raise AssertionError("only two sides can be compared")
-    _same_results(row, reference, pair.candidate, check)
-    seed = session.seed(row.test)
-    duel = run(reference=reference, candidate=pair.candidate, seed=seed)
-    row = replace(row, verdict=revision_verdict(duel) or "inconclusive", duel=duel)
-    if row.verdict != "slower":
-        return row
-    again = []
-    for number in range(1, FRESH_PAIRS + 1):
-        with fresh_pair(request.config, session.revision, row.test) as (there, here):
-            again.append(run(reference=there, candidate=here, seed=seed + number))
-    confirmed = confirmation(again, proven_slower(duel), alpha_of_a_bet(settings.questions(), session.alpha))
-    return replace(row, verdict="slower" if confirmed.agrees else "inconclusive", confirmation=confirmed)
+def _refused(session: Session, row: RevisionRow, refused: dict[str, BaseException]) -> BaseException:
+    """Return a skip if this machine runs the variant at neither revision, or else the failure."""
+    here = refused.get("candidate")
+    if here is None:
+        return AssertionError(_broken_there(row, refused["reference"]))
+    if not isinstance(here, pytest.skip.Exception):
+        return here
+    if "reference" not in refused:
+        return AssertionError(f"{row.name} runs at {row.revision} and is skipped here: {here}")
+    session.findings.compared.append(replace(row, verdict="unsupported", reason=str(here)))
+    return here
 
 
-def _once(check: Check) -> Check:
-    """Return a check that looks at two results once: of equal results, a side's process returns the same object."""
-    kept: dict[tuple[int, int], tuple[Any, Any]] = {}  # the objects as well, or another could get their ids
-
-    def checked(expected: Any, found: Any) -> None:
-        __tracebackhide__ = True
-        key = id(expected), id(found)
-        if key not in kept:
-            check(expected, found)
-            kept[key] = expected, found
-            if len(kept) > KEPT * KEPT:
-                del kept[next(iter(kept))]
-
-    return checked
-
-
-def _same_results(row: RevisionRow, reference: Side, candidate: Side, check: Check) -> None:
+def _same_results(row: RevisionRow, reference: Work, candidate: Work, check: Check) -> None:
     """Run both once, so that a failure names its side, and compare the results."""
     __tracebackhide__ = True
-    result = candidate.call()
+    result = candidate()
     try:
-        expected = reference.call()
-    except SideError:
-        raise
+        expected = reference()
     except Exception as error:
         raise AssertionError(_broken_there(row, error)) from error
     try:
@@ -192,9 +165,8 @@ def _same_results(row: RevisionRow, reference: Side, candidate: Side, check: Che
         raise AssertionError(f"{row.name} returns something else than at {row.revision}: {error}") from error
 
 
-def _broken_there(row: RevisionRow, error: BaseException | None, reason: str = "") -> str:
-    what = f"{type(error).__name__}: {error}" if error else reason
+def _broken_there(row: RevisionRow, error: BaseException) -> str:
     return (
-        f"{row.name}: at {row.revision} it raises {what}. Nothing can be compared with it; if that revision is broken, "
-        "compare with another"
+        f"{row.name}: at {row.revision} it raises {type(error).__name__}: {error}. Nothing can be compared with it; if "
+        "that revision is broken, compare with another"
     )

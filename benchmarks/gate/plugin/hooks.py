@@ -17,14 +17,12 @@ from ..report.json_report import as_json
 from ..report.tables import markdown, terminal
 from . import hookspecs
 from .benchmarks import claim
-from .pair import CACHES
 from .saved_runs import anchor_storage, choose_runs
-from .session import AGAINST, CANARY, CONTROL, SESSION, Session, fixtures_of
-from .settings import read_settings
-from .side import Link
+from .session import CANARY, CONTROL, SESSION, Session
+from .settings import Settings, read_settings
 
 SELFCHECK = Path(__file__).with_name("selfcheck.py")
-DUELS = {"duel", AGAINST}  # the fixtures that take a share of alpha
+DUELS = {"duel", "against"}  # the fixtures that take a share of alpha
 UNUSED = pytest.StashKey[bool]()  # of a test that got pytest-benchmark's fixture from its mark and does not use it
 
 
@@ -69,13 +67,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--gate-report", type=Path, metavar="FILE", help="write the gate's findings as Markdown")
     add("--gate-json", type=Path, metavar="FILE", help="write the gate's findings as JSON, see gate.schema.json")
-    add("--gate-side", type=int, help=argparse.SUPPRESS)  # in a side's process: the pipe's file descriptor
-    parser.addini(
-        CACHES,
-        "environment variables that name folders for compiled code; another revision gets folders of its own",
-        type="args",
-        default=["NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"],
-    )
+    # For processes that confirm: the side to load first ("reference" or "candidate"), and the package.
+    add("--confirm", default="", help=argparse.SUPPRESS)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -89,12 +82,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "measures: a test that measures time without the fixtures of a benchmark")
     settings = read_settings(config)
     runner = config.hook.pytest_gate_runner(config=config) or run_duel
-    session = Session(settings, machine.describe(), runner, _open_revision(config))
+    session = Session(settings, machine.describe(), runner, _open_revision(config, settings))
     config.stash[SESSION] = session
-    descriptor = config.getoption("gate_side")
-    if descriptor is not None:
-        session.link = Link(descriptor)
-        config.pluginmanager.register(session.link)
     anchor_storage(config)
     if config.getoption("benchmark_compare"):
         try:
@@ -105,14 +94,17 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--same-machine restricts --benchmark-compare: add that")
 
 
-def _open_revision(config: pytest.Config) -> Revision | None:
+def _open_revision(config: pytest.Config, settings: Settings) -> Revision | None:
     name = config.getoption("against")
     if name is None:
         return None
     try:
-        return Revision.open(config.rootpath, name)
+        revision = Revision.open(config.rootpath, name)
     except RevisionError as error:
         raise pytest.UsageError(f"--against: {error}") from error
+    if settings.confirming == "reference":
+        revision.load(settings.package)  # before the benchmark modules load the working tree's
+    return revision
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -142,17 +134,23 @@ def pytest_collection_modifyitems(
     gate = config.stash[SESSION]
     for item in items:
         # pytest-benchmark decides by this name what --benchmark-skip and --benchmark-only are about: peak memory too.
-        if measures(item) and "benchmark" not in fixtures_of(item):
-            fixtures_of(item).append("benchmark")
+        if measures(item) and "benchmark" not in _fixtures(item):
+            _fixtures(item).append("benchmark")
             item.stash[UNUSED] = True
     gate.collected = frozenset(item.nodeid for item in items if measures(item))
     # Counted before any test is deselected: jobs that split a suite with -k share its alpha.
-    gate.duels = sum(bool(DUELS & set(fixtures_of(item))) for item in items) + len((CONTROL, CANARY))
+    duels = sum(bool(DUELS & set(_fixtures(item))) for item in items)
+    gate.duels = 1 if gate.settings.confirming else duels + len((CONTROL, CANARY))
     yield
-    wanted = [item for item in items if (AGAINST in fixtures_of(item)) == gate.compares]
+    wanted = [item for item in items if ("against" in _fixtures(item)) == bool(gate.revision)]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     first, last = _selfchecks(session) if gate.gated else ([], [])
     items[:] = [*first, *wanted, *last]
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    names: list[str] = getattr(item, "fixturenames", [])
+    return names
 
 
 def _selfchecks(session: pytest.Session) -> tuple[list[pytest.Item], list[pytest.Item]]:
@@ -234,16 +232,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-    if gate.findings:
+    if gate.findings and not gate.settings.confirming:
         write_summary(gate.findings)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the processes of the two sides, and remove the other revision."""
-    if gate := config.stash.get(SESSION, None):
-        gate.close_pair()
-        if gate.revision:
-            gate.revision.close()
+    """Remove the other revision."""
+    if (gate := config.stash.get(SESSION, None)) and gate.revision:
+        gate.revision.close()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -15,11 +14,8 @@ from ..measure.duel import Check, Duel, Progress
 from ..measure.score import Decided
 from ..measure.timing import Side, Work
 from ..report.findings import Findings
-from .pair import Pair, open_pair
 from .settings import Settings
-from .side import Link
 
-AGAINST = "against"  # the fixture of tests that compare with another revision
 CONTROL, CANARY = "control", "canary"  # the duels by which a run proves itself; they share alpha with all others
 
 
@@ -60,7 +56,6 @@ class Session:
         failed: ids of failed tests.
         measured: ids of tests with the mark `measures` that ran.
         peaks: peak memory in bytes, by the pickled function and arguments.
-        link: to the referee, in a side's process; None elsewhere.
     """
 
     settings: Settings
@@ -75,45 +70,11 @@ class Session:
     failed: set[str] = field(default_factory=set)
     measured: set[str] = field(default_factory=set)
     peaks: dict[bytes, int] = field(default_factory=dict)
-    link: Link | None = None
-    _pair: tuple[Path, Pair] | None = field(default=None, repr=False)  # and the module that they run
 
     @property
     def gated(self) -> bool:
-        """Return whether this run compares and so has to prove that it can."""
-        return bool(self.revision or self.runs)
-
-    @property
-    def compares(self) -> bool:
-        """Return whether this run is about the tests that compare with another revision."""
-        return bool(self.revision or self.link)
-
-    def pair_of(self, item: pytest.Item, config: pytest.Config, items: Sequence[pytest.Item]) -> Pair:
-        """Return the two processes for a test's module; they are started at its first test.
-
-        Raises:
-            SideError, RevisionError: They cannot be started.
-        """
-        if self._pair and self._pair[0] != item.path:
-            self.close_pair()
-        if self._pair is None:
-            if self.revision is None:
-                raise ValueError("only a run with --against has two sides")
-            rest = list(items)[list(items).index(item) :]
-            tests = [other.nodeid for other in rest if other.path == item.path and AGAINST in fixtures_of(other)]
-            pair = open_pair(config, self.revision, tests)
-            if pair.own_module:
-                self.findings.remarks.append(
-                    f"{item.path.name} runs at {self.revision} as it is there: this tree's cannot be imported there"
-                )
-            self._pair = item.path, pair
-        return self._pair[1]
-
-    def close_pair(self) -> None:
-        """End the two processes."""
-        if self._pair:
-            self._pair[1].close()
-            self._pair = None
+        """Return whether this run compares and so has to prove that it can; processes that confirm do not."""
+        return bool(self.revision or self.runs) and not self.settings.confirming
 
     @property
     def alpha(self) -> float:
@@ -133,12 +94,6 @@ class Session:
         """Return a test's peaks in the last run that has them, and the name of that run."""
         peaks = [(run.memory[test], run.name) for run in self.runs if test in run.memory]
         return peaks[-1] if peaks else (None, "")
-
-
-def fixtures_of(item: pytest.Item) -> list[str]:
-    """Return the names of the fixtures that a test uses."""
-    names: list[str] = getattr(item, "fixturenames", [])
-    return names
 
 
 SESSION = pytest.StashKey[Session]()

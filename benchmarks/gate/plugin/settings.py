@@ -15,13 +15,15 @@ class Settings:
     """The options of one session.
 
     Attributes:
-        alpha: probability of any wrong verdict.
+        alpha: probability of any wrong verdict; of the one duel in a process that confirms.
         budget: seconds after which a duel ends without a verdict.
         seed: of the coins that decide the order within pairs.
         tolerance: the slowdown that must not be missed, as a share.
         blind: the slowdown of wall time that must be ruled out in any case, as a share.
         strict: whether an inconclusive duel fails its test.
         removed: names of benchmarks whose removal is admitted.
+        confirming: in a process that confirms, the side to load first ("reference" or "candidate"); empty elsewhere.
+        package: in a process that confirms, the package to load in that order.
     """
 
     alpha: float
@@ -31,6 +33,8 @@ class Settings:
     blind: float = 0.1
     strict: bool = False
     removed: tuple[str, ...] = ()
+    confirming: str = ""
+    package: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def read_settings(config: pytest.Config) -> Settings:
     removed = tuple(config.getoption("removed"))
     if removed and config.getoption("against") is None and not config.getoption("benchmark_compare"):
         raise pytest.UsageError("--removed admits what a comparison misses: add --against or --benchmark-compare")
+    confirming, _, package = config.getoption("confirm").partition(":")
     tolerance, blind = config.getoption("tolerance") / 100, config.getoption("blind") / 100
     try:
         revision_questions(tolerance, blind)
@@ -84,6 +89,8 @@ def read_settings(config: pytest.Config) -> Settings:
         # pytest's own flag, from version 9 on a setting as well, applies to the gate too.
         strict=bool(config.getoption("strict", default=False) or _ini(config, "strict")),
         removed=removed,
+        confirming=confirming,
+        package=package,
     )
 
 

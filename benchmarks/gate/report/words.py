@@ -14,7 +14,6 @@ from ..judge.rules import (
     by_clock,
     deciding_clock,
     detectable,
-    revision_verdict,
     slow_calls_open,
     slower_by_slow_calls,
 )
@@ -102,11 +101,11 @@ def revision_failure(row: RevisionRow, *, strict: bool) -> str | None:
 
 
 def confirmation(result: Confirmation) -> str:
-    """Return what the fresh pairs of processes say."""
-    verdicts = " and ".join(revision_verdict(duel) or "inconclusive" for duel in result.duels)
+    """Return the verdicts of the fresh processes in words."""
     if result.agrees:
-        return f"confirmed in {len(result.duels)} fresh pairs of processes ({verdicts})"
-    return f"slower in this pair of processes, and {verdicts} in fresh ones: memory layout, or chance"
+        return "confirmed in two fresh processes"
+    order, verdict = list(result.verdicts.items())[-1]
+    return f"slower in this process and {verdict} in a fresh one ({order} loaded first): memory layout, or chance"
 
 
 def remark(row: RevisionRow) -> str:
