@@ -169,8 +169,10 @@ def test_faster_is_reported(pytester, repository):
 
 
 def test_slower_in_one_process_only_is_inconclusive(pytester, repository):
-    slow_here = "time.sleep(0.004 if any('--confirm' in word for word in sys.argv) else 0.0048)"
-    repository(other=slow_here)
+    # Decided at import: to look for the option in each call would cost CPU time, which counts as well.
+    pause = "PAUSE = 0.004 if any('--confirm' in word for word in sys.argv) else 0.0048\n\ndef steady"
+    slow_here = {"other": "time.sleep(PAUSE)", "text": CASE.replace("def steady", pause)}
+    repository(**slow_here)
     result = run(pytester)
     result.stdout.fnmatch_lines(
         [
@@ -353,8 +355,8 @@ def refused(pytester, *options):
 def test_a_canary_that_is_not_detected_fails_the_run(pytester, repository, quick_self_checks, monkeypatch):
     quick_self_checks.clear()
     monkeypatch.setattr("benchmarks.gate.measure.workloads.slowed", lambda work, _: work)
-    result = pytester.runpytest_inprocess("--against=HEAD", "--duel-seed=1", "--budget=1")
-    result.assert_outcomes(passed=4, failed=1, deselected=1)
+    result = pytester.runpytest_inprocess("--against=HEAD", "--duel-seed=1", "--budget=2", "-k", "nonsense")
+    result.assert_outcomes(passed=1, failed=2, deselected=3)
     result.stdout.fnmatch_lines(
         ["E *work that is 5% slower is not found slower by wall and CPU time after *: `same` proves *"]
     )
