@@ -62,10 +62,13 @@ PEER_FLOORS = {"fasttextaug": 12, "nlpaug": 150}
 PEER_ROWS = {"fasttextaug": 100_000, "nlpaug": 5_000}
 
 # Rows against another revision: some milliseconds each, except for the pools. Starting their processes takes most of
-# the time, and varies by more than the few per cent that are detectable elsewhere: so their tolerance is 10 %.
+# the time, and varies by more than the few per cent that are detectable elsewhere: so their tolerance is 10 %. On a
+# noisy machine the 20 pairs of 30 s ruled out 45 % and nothing less (AMD EPYC (Zen 3), 2026-11-25): so their blind
+# limit is 100 %.
 REVISION_ROWS = dict(numpy_vectorised=5_000, exact=20_000, optimised=100_000)
 REVISION_ROWS_BY_DEFAULT = 500
 TOLERANCES = dict(process_pool=10, multiprocessing_pool=10)
+POOLS_BLIND = 100
 
 # Seconds until the first row of a process: compiled by Numba, and loaded from its cache. Recorded and not judged; these
 # were observed on the machine above with the saved run 0004.
@@ -225,7 +228,10 @@ def test_memory(variant, peak_memory, ceiling):
 @pytest.mark.parametrize(
     "variant",
     [
-        pytest.param(name, marks=[pytest.mark.gate(tolerance=TOLERANCES[name])] if name in TOLERANCES else [])
+        pytest.param(
+            name,
+            marks=[pytest.mark.gate(tolerance=TOLERANCES[name], blind=POOLS_BLIND)] if name in TOLERANCES else [],
+        )
         for name in VARIANTS
     ],
 )
