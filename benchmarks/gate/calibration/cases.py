@@ -39,8 +39,8 @@ class Calibrating:
     def run(self, name: str, reference: Work | Side, candidate: Work | Side, *arguments: Any, **keywords: Any) -> Duel:
         """Run the calibration's duels, except for the self-checks, and then the requested duel."""
         if name not in {CONTROL, CANARY}:
-            sides = [side if callable(side) else side.call for side in (reference, candidate)]
-            subject = Subject(name, lambda: (sides[0], sides[1]), keywords.get("check"))
+            works = [side if callable(side) else side.call for side in (reference, candidate)]
+            subject = Subject(name, lambda: (works[0], works[1]), keywords.get("check"), collects=True)
             jobs = tqdm(mixed(jobs_of(subject, SAME, TRIALS, OTHER_TOOLS), self.seed), desc=subject.name, disable=None)
             measure(
                 jobs,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..judge.rules import revision_decided, revision_questions, revision_verdict
 from ..measure.duel import Check, run_duel
-from ..measure.timing import Work
+from ..measure.timing import InProcess, Work
 from ..measure.workloads import slowed, sorting
 from .other_tools import Rule, block
 
@@ -27,6 +27,7 @@ class Subject:
     name: str
     build: Callable[[], tuple[Work, Work]]
     check: Check | None = None
+    collects: bool = False  # whether garbage collection stays on, as between revisions
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def _duelled(job: Job, budget: float, seed: int) -> Trial:
     name = job.subject.name
     duel = run_duel(
         name,
-        reference,
-        candidate,
+        InProcess(reference, collects=job.subject.collects),
+        InProcess(candidate, collects=job.subject.collects),
         revision_questions(job.tolerance, BLIND),
         alpha=ALPHA,
         budget=budget,

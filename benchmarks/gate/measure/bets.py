@@ -123,8 +123,8 @@ def least_pairs(questions: Sequence[Question], alpha: float) -> int:
 def alpha_of_a_bet(questions: Sequence[Question], alpha: float) -> float:
     """Return the error that each bet of a duel may have, so that the duel's is at most `alpha`.
 
-    The bets on one clock and in one direction are nested: whoever wins a bet on "above 1.01" has won as many tosses of
-    the bet on "above 0.97". If any of those that are wrong is ever won, then so is the one nearest to the true median,
+    The bets on one clock and in one direction are nested: a pair that wins the bet on "above 1.01" also wins the bet
+    on "above 0.97". If any of those that are wrong is ever won, then so is the one nearest to the true median,
     so all of them together have the error of one. That leaves two directions for each clock. The bets on slow calls
     are nested with none of these: they count as one more clock.
     """

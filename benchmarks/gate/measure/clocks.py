@@ -1,11 +1,17 @@
-"""CPU time: what a process, its threads and its children have used, which a noisy neighbour hardly changes."""
+"""CPU time: what a process, its threads and its children have used.
+
+Neighbours in the same system take wall time and little CPU time. What happens on a virtual machine's host is in both.
+"""
 
 import contextlib
 import math
-import resource
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+if sys.platform != "win32":
+    import resource
 
 # A coarser clock would give both sides of a pair the same time and so prove them equal.
 FINE_ENOUGH = time.get_clock_info("process_time").resolution <= 1e-5
@@ -21,6 +27,8 @@ def children_seconds() -> float:
 
     Living ones are read on Linux only: from /proc, and from the clock that clock_getcpuclockid(3) names for a process.
     """
+    if sys.platform == "win32":
+        return 0.0  # nothing is read there
     waited = resource.getrusage(resource.RUSAGE_CHILDREN)
     total = waited.ru_utime + waited.ru_stime
     for process in _living("self"):

@@ -119,7 +119,7 @@ def _revision_row(row: RevisionRow) -> Row:
         CLOCK_NAMES[clock],
         f"{numbers.ratio:.3f}",
         f"{low:.3f} to {high:.3f}",
-        f"+{detectable(duel, clock):.1%}",
+        f"{detectable(duel, clock):+.1%}",
         str(duel.pairs),
         f"{duel.seconds:.1f}",
     )
