@@ -184,9 +184,54 @@ def test_slower_in_one_process_only_is_inconclusive(pytester, repository):
     result.stdout.fnmatch_lines(["E *inconclusive, and --strict demands a verdict*"])
 
 
+BUSY = """
+def busy(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+"""
+BUSY_CASE = CASE.replace("def steady", f"{BUSY.strip()}\n\ndef steady")
+
+
+def test_more_cpu_time_in_the_same_wall_time_is_slower_unless_the_mark_leaves_it_out(pytester, repository):
+    # A fifth of the time is work; then two fifths are.
+    repository(other="time.sleep(0.008); busy(0.002)", text=BUSY_CASE)
+    git(pytester, "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qam", "busy")
+    repository(other="time.sleep(0.006); busy(0.004)", text=BUSY_CASE)
+    result = run(pytester, passed=1, failed=1)
+    result.stdout.fnmatch_lines(["E *test_revision[[]other[]] is slower than at HEAD (*): CPU time +*%*wall time *"])
+    repository(
+        other="time.sleep(0.006); busy(0.004)",
+        text=BUSY_CASE,
+        benchmarks=SUITE.replace("@pytest", '@pytest.mark.gate(clock="wall")\n@pytest', 1),
+    )
+    run(pytester).stdout.fnmatch_lines(["toy test_revision[[]other[]] *same*wall*"])
+
+
+def test_both_sides_are_named(pytester, repository):
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=pytester.path, capture_output=True, text=True, check=True)
+    short = head.stdout[:12]
+    options = ["--against=HEAD", "--collect-only"]
+    pytester.runpytest_inprocess(*options).stdout.fnmatch_lines([f"gate: {short} against HEAD ({short})"])
+    repository(other="pass")
+    changed = pytester.runpytest_inprocess(*options)
+    changed.stdout.fnmatch_lines([f"gate: {short} with uncommitted changes against HEAD ({short})"])
+
+
+def test_a_revision_that_cannot_be_unpacked_safely(pytester, repository):
+    (pytester.path / "toylib/outside").symlink_to("/")
+    git(pytester, "add", "-A")
+    git(pytester, "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qam", "a link")
+    result = pytester.runpytest_inprocess("--against=HEAD", "-k", "steady")
+    result.stdout.fnmatch_lines(["E *HEAD (*) has a file that cannot be unpacked safely: *toylib/outside*"])
+
+
 def test_a_tie_in_noise_is_inconclusive_and_reports_the_detectable_slowdown(pytester, repository):
     repository(other="time.sleep(0.002 if time.perf_counter_ns() // 1000 % 2 else 0.006)")
     result = pytester.runpytest_inprocess("--against=HEAD", "--duel-seed=1", "--budget=0.3", "-k", "other")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["E *test_revision[[]other[]] against HEAD (*) is blind: *"])
     result.stdout.fnmatch_lines(["toy test_revision[[]other[]]: in * s a slowdown of *% was detectable; *"])
 
 
@@ -334,7 +379,7 @@ def test_removed_without_a_comparison(pytester, repository):
     assert "--removed admits what a comparison misses" in refused(pytester, "--removed=x")
 
 
-@pytest.mark.parametrize("mark", ["tolerance=0.5", "nonsense=1", "3"])
+@pytest.mark.parametrize("mark", ["tolerance=0.5", "tolerance=20", "blind=2", "clock='cpu'", "nonsense=1", "3"])
 def test_a_mark_that_makes_no_sense(pytester, repository, mark):
     repository(benchmarks=SUITE.replace("@pytest", f"@pytest.mark.gate({mark})\n@pytest", 1))
     run(pytester, passed=0, failed=2).stdout.fnmatch_lines(["E *UsageError: suite/test_toy.py::test_revision*"])

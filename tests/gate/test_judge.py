@@ -11,7 +11,10 @@ from benchmarks.gate.judge.reasons import Reason
 from benchmarks.gate.judge.rules import (
     JudgedDuel,
     RevisionRow,
+    by_clock,
+    deciding_clock,
     questions,
+    revision_decided,
     revision_questions,
     revision_verdict,
     slow_calls_open,
@@ -19,6 +22,7 @@ from benchmarks.gate.judge.rules import (
 )
 from benchmarks.gate.measure.bets import Answer
 from benchmarks.gate.measure.duel import Duel
+from benchmarks.gate.measure.score import Estimate
 from benchmarks.gate.report.words import (
     duel_failure,
     duration,
@@ -27,6 +31,7 @@ from benchmarks.gate.report.words import (
     quantity,
     remark,
     revision_failure,
+    slowdown,
 )
 
 
@@ -57,6 +62,56 @@ def against(ratio=1.0, **verdicts):
         duel.answers[question.name] = question.answer()
         duel.answers[question.name].verdict = verdicts.get(question.name, "open")
     return duel
+
+
+@pytest.mark.parametrize(
+    ("answers", "verdict", "clock"),
+    [
+        ({"revision": "below"}, "slower", "wall"),
+        ({"cpu": "below"}, "slower", "cpu"),
+        ({"revision": "above", "cpu": "below"}, "slower", "cpu"),
+        ({"faster": "above", "cpu": "below"}, "slower", "cpu"),
+        ({"revision": "below", "cpu": "below"}, "slower", "wall"),
+        ({"revision": "above"}, "same", "wall"),
+        ({"cpu": "above"}, "inconclusive", "wall"),
+        ({"cpu": "above", "blind": "above"}, "same", "cpu"),
+        ({"revision": "above", "cpu": "above", "blind": "above"}, "same", "wall"),
+        ({"blind": "above"}, "inconclusive", "wall"),
+        ({"faster": "above", "revision": "above"}, "faster", "wall"),
+    ],
+)
+def test_two_clocks(answers, verdict, clock):
+    duel = against(**answers)
+    assert (revision_verdict(duel), deciding_clock(duel)) == (verdict, clock)
+    assert revision_decided(duel.answers) == (verdict != "inconclusive")
+
+
+def test_the_numbers_are_those_of_the_deciding_clock():
+    duel = against(1.0, cpu="below")
+    cpu = Estimate(0.9, (0.89, 0.91), 0.95, (0.88, 0.92), 0.9, 1.0)
+    text = slowdown(dataclasses.replace(duel, cpu=cpu))
+    assert text.startswith("CPU time +11.1% (95 % interval +9.9% to +12.4%, 18 pairs, 900 ms there, 1 s here")
+    assert "wall time +0.0%" in text
+    with pytest.raises(ValueError, match="no CPU time"):
+        by_clock(duel, "cpu")
+
+
+def test_a_blind_duel_fails_and_one_that_rules_out_enough_does_not():
+    blind = RevisionRow("toy", "a", "HEAD", "inconclusive", against(), blind=0.1)
+    assert blind.reasons(strict=False) == blind.reasons(strict=True) == (Reason.BLIND,)
+    failure = revision_failure(blind, strict=False)
+    assert "toy against HEAD is blind" in failure
+    assert "a slowdown of 10% must be" in failure
+    enough = dataclasses.replace(blind, duel=against(blind="above"))
+    assert (enough.reasons(strict=False), enough.reasons(strict=True)) == ((), (Reason.INCONCLUSIVE,))
+    vetoed = dataclasses.replace(blind, duel=against(revision="below"))  # slower here, and not in a fresh process
+    assert vetoed.reasons(strict=False) == ()
+
+
+@pytest.mark.parametrize(("tolerance", "blind"), [(0.01, 0.1), (math.nan, 0.1), (0.05, 0.04), (0.05, math.nan)])
+def test_limits_that_make_no_sense(tolerance, blind):
+    with pytest.raises(ValueError, match=r"tolerance"):
+        revision_questions(tolerance, blind)
 
 
 @pytest.mark.parametrize(

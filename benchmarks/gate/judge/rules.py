@@ -127,7 +127,7 @@ def deciding_clock(duel: Duel) -> Clock:
     return "cpu" if decisive and by_cpu else "wall"
 
 
-def by_clock(duel: Duel, clock: Clock) -> Duel | Estimate:
+def by_clock(duel: Duel, clock: Clock) -> Estimate:
     """Return a duel's numbers by one clock.
 
     Raises:

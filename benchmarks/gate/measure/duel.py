@@ -28,14 +28,13 @@ Check = Callable[[Any, Any], object]
 Progress = Callable[[int, float], object]
 
 
-@dataclass
-class Duel:
-    """The result of a duel.
+@dataclass(frozen=True, kw_only=True)
+class Duel(Estimate):
+    """The result of a duel: the estimate by the wall clock, and the rest.
 
     Attributes:
         name: of the duel, in the report.
         pairs: how many were measured.
-        ratio, interval, coverage, confidence_sequence, reference, candidate: by the wall clock, see `Estimate`.
         iterations: calls per batch, the same for both.
         seconds: what all pairs took, checks included.
         seed: of the coin that decided the orders.
@@ -53,12 +52,6 @@ class Duel:
 
     name: str
     pairs: int
-    ratio: float
-    interval: tuple[float, float]
-    coverage: float
-    confidence_sequence: tuple[float, float]
-    reference: float
-    candidate: float
     iterations: int
     seconds: float
     seed: int
@@ -76,7 +69,8 @@ class Duel:
     def unmeasured(cls, name: str) -> "Duel":
         """Return a placeholder for a duel with measuring off: no pairs, and NaN for every number."""
         nan = math.nan
-        return cls(name, 0, nan, (nan, nan), nan, (nan, nan), nan, nan, 0, 0.0, 0, nan)
+        nothing = Estimate(nan, (nan, nan), nan, (nan, nan), nan, nan)
+        return cls(name=name, pairs=0, iterations=0, seconds=0.0, seed=0, alpha=nan, **vars(nothing))
 
     def answer(self, question: str) -> str | None:
         """Return "above", "below" or "open", or None if the question was not asked."""
