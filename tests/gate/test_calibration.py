@@ -296,4 +296,4 @@ def test_a_coin_decides_which_side_is_the_candidate(monkeypatch):
     monkeypatch.setattr(trials, "run_duel", run_duel)
     subject = trials.Subject("toy", lambda: (one, other))
     trials.measure([trials.Job(subject)] * 20, trials.Findings(), {}, budget=0, seed=1)
-    assert {reference is one for reference in references} == {True, False}
+    assert {reference.work is one for reference in references} == {True, False}

@@ -83,6 +83,9 @@ def test_work_that_makes_garbage_pays_for_it_only_where_that_is_asked():
         assert gc.get_freeze_count() > 0
         timing.InProcess(cycles, collects=True).batch(1)
         timing.InProcess(cycles).batch(1)
+        with timing.settled_memory():
+            pass
+        assert gc.get_freeze_count() > 0, "leaving an inner block must not end the outer one's exemption"
     assert kept == [True] * 3 + [False] * 3
     assert gc.get_freeze_count() == 0
 
