@@ -9,7 +9,7 @@ import pytest
 from tqdm import tqdm
 
 from ..measure.duel import Duel, run_duel
-from ..measure.timing import Side, Work
+from ..measure.timing import Side, Work, settled_memory
 from ..plugin.session import CANARY, CONTROL, Runner
 from .other_tools import Rule
 from .trials import Findings, Subject, jobs_of, measure, mixed
@@ -42,14 +42,15 @@ class Calibrating:
             works = [side if callable(side) else side.call for side in (reference, candidate)]
             subject = Subject(name, lambda: (works[0], works[1]), keywords.get("check"), collects=True)
             jobs = tqdm(mixed(jobs_of(subject, SAME, TRIALS, OTHER_TOOLS), self.seed), desc=subject.name, disable=None)
-            measure(
-                jobs,
-                self.findings,
-                self.rules,
-                budget=self.options.budget,
-                seed=self.seed,
-                limit=self.options.case_seconds,
-            )
+            with settled_memory():
+                measure(
+                    jobs,
+                    self.findings,
+                    self.rules,
+                    budget=self.options.budget,
+                    seed=self.seed,
+                    limit=self.options.case_seconds,
+                )
         return run_duel(name, reference, candidate, *arguments, **keywords)
 
 

@@ -4,12 +4,11 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from ..judge.rules import revision_decided, revision_questions, revision_verdict
 from ..measure.duel import Check, run_duel
-from ..measure.timing import InProcess, Work, settled_memory
+from ..measure.timing import InProcess, Work
 from ..measure.workloads import slowed, sorting
 from .other_tools import Rule, block
 
@@ -133,18 +132,17 @@ def _duelled(job: Job, budget: float, seed: int) -> Trial:
     if job.slowdown:
         candidate = slowed(candidate, job.slowdown)
     name = job.subject.name
-    with settled_memory() if job.subject.collects else nullcontext():
-        duel = run_duel(
-            name,
-            InProcess(reference, collects=job.subject.collects),
-            InProcess(candidate, collects=job.subject.collects),
-            revision_questions(job.tolerance, BLIND),
-            alpha=ALPHA,
-            budget=budget,
-            seed=seed,
-            check=job.subject.check,
-            decided=revision_decided,
-        )
+    duel = run_duel(
+        name,
+        InProcess(reference, collects=job.subject.collects),
+        InProcess(candidate, collects=job.subject.collects),
+        revision_questions(job.tolerance, BLIND),
+        alpha=ALPHA,
+        budget=budget,
+        seed=seed,
+        check=job.subject.check,
+        decided=revision_decided,
+    )
     verdict = revision_verdict(duel) or "inconclusive"
     return Trial(name, job.slowdown, job.tolerance, verdict, duel.pairs, duel.seconds, duel.ratio, duel.reference)
 
