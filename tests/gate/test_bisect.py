@@ -1,0 +1,147 @@
+"""The search for the commit that made a benchmark slower: with stand-ins, and in a small repository of its own."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.gate.compare.bisect.search import first_bad, most_probes
+
+from .test_against import INI, SUITE
+
+PROGRAM = "benchmarks.gate.compare.bisect"
+
+
+@given(st.data())
+def test_the_search_brackets_the_first_bad_commit(data):
+    count = data.draw(st.integers(1, 200))
+    first = data.draw(st.integers(0, count - 1))
+    broken = data.draw(st.sets(st.integers(0, count - 1)))
+    skips = data.draw(st.integers(0, 200))
+    probed = []
+
+    def judge(place):
+        probed.append(place)
+        return "skip" if place in broken else "bad" if place >= first else "good"
+
+    bracket = first_bad(count, judge, skips)
+    assert first in bracket.suspects
+    assert len(probed) == len(set(probed)) <= most_probes(count, skips)
+    assert count - 1 not in probed
+    assert len(broken & set(probed)) <= skips + 1
+    if len(broken & set(probed)) <= skips:
+        assert set(bracket.suspects[:-1]) <= broken
+
+
+def test_without_candidates_there_is_no_first_bad_commit():
+    with pytest.raises(ValueError, match="no candidate"):
+        first_bad(0, lambda _: "good", 0)
+
+
+CASE = """
+import time
+
+def steady():
+    time.sleep({seconds})
+    return {result}
+
+VARIANTS = {{"steady": steady}}
+# {serial}
+"""
+FAST, SLOW = 0.003, 0.0045
+
+
+def case(serial, seconds=FAST, result=7):
+    return CASE.format(serial=serial, seconds=seconds, result=result)
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch, request):
+    """An empty repository of a toy suite; returns what commits a text of the package, and the commit's hash."""
+    monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.chdir(tmp_path)
+    suite = SUITE.replace("@pytest", '@pytest.mark.gate(clock="wall")\n@pytest', 1)
+    files = {"pytest.ini": INI, "suite/test_toy.py": suite, "toylib/__init__.py": "", ".gitignore": "__pycache__\n"}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "toylib/case").mkdir()
+    git("init", "-q")
+
+    def commit(text, name="toylib/case/__init__.py"):
+        (tmp_path / name).write_text(text)
+        git("add", "-A")
+        git("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", f"changes {name}")
+        return git("rev-parse", "HEAD")
+
+    return commit
+
+
+def git(*arguments):
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def bisect(*arguments, status=0):
+    command = [sys.executable, "-m", PROGRAM, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(git("worktree", "list").splitlines()) == 1
+    return done.stdout + done.stderr
+
+
+def test_it_finds_the_commit_and_goes_around_one_that_is_broken(repository, tmp_path):
+    good = repository(case(0))
+    repository(case(1))
+    repository("notes", "notes.txt")
+    broken = repository("def steady(:\n")
+    named = repository(case(3, SLOW))
+    repository(case(4, SLOW))
+    bad = repository(case(5, SLOW))
+    (tmp_path / "toylib/case/__init__.py").write_text("uncommitted")
+    (tmp_path / "notes.txt").write_text("staged")
+    git("add", "notes.txt")
+    before = git("status", "--porcelain=v2"), git("stash", "list")
+    output = bisect(good, bad, status=3)
+    assert (git("status", "--porcelain=v2"), git("stash", "list")) == before
+    assert "SyntaxError" in output
+    assert "5 of the commits change toylib" in output
+    suspects = output.partition("is one of these:")[2]
+    assert broken in suspects
+    assert named in suspects
+    output = bisect(broken + "^", named, "--test", "suite/test_toy.py::test_revision[steady]", status=3)
+    repaired = bisect(broken, broken, status=2)
+    assert "are the same commit" in repaired
+
+
+def test_it_names_one_commit(repository):
+    good = repository(case(0))
+    repository(case(1))
+    named = repository(case(2, SLOW))
+    bad = repository(case(3, SLOW))
+    output = bisect(good, bad, "--test", "steady")
+    assert f"the first slower commit:\n  {named}" in output
+    assert "wrong with probability 0.001 at most" in output
+
+
+def test_nothing_is_slower(repository):
+    good = repository(case(0))
+    bad = repository(case(1))
+    assert "BAD is not slower than GOOD" in bisect(good, bad, status=1)
+    assert "no ancestor" in bisect(bad, good, status=2)
+    assert "git knows no revision 'nonsense' (GOOD)" in bisect("nonsense", bad, status=2)
+
+
+def test_silence_is_not_good(repository):
+    good = repository(case(0))
+    bad = repository(case(1, result=8))
+    assert "returns something else" in bisect(good, bad, status=3)
+    assert "BAD is not proven slower" in bisect(good, bad, "--test", "nonsense", status=3)
+
+
+@pytest.mark.parametrize("option", ["--alpha=0", "--alpha=nan", "--budget=-1", "--skips=-1", "--package=a/b"])
+def test_options_that_make_no_sense(repository, option):
+    assert option.partition("=")[0] in bisect("HEAD", "HEAD", option, status=2)
