@@ -1,8 +1,11 @@
 """The search for the commit that made a benchmark slower: with stand-ins, and in a small repository of its own."""
 
+import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -163,6 +166,31 @@ def test_silence_is_not_good(repository):
     bad = repository(case(1, result=8))
     assert "returns something else" in bisect(good, bad, status=3)
     assert "BAD is not proven slower" in bisect(good, bad, "--test", "nonsense", status=3)
+    assert "BAD has no package 'toy'" in bisect(good, bad, "--package=toy", status=2)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_end_from_outside_leaves_nothing_behind(repository, tmp_path_factory, monkeypatch, sent):
+    repository(case(0))
+    repository(case(1, seconds=0.05))
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    # Where the tests run in the background of a shell, SIGINT is ignored from the start.
+    start = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); runpy.run_module"
+    command = [sys.executable, "-c", f"{start}({PROGRAM!r}, run_name='__main__')", "HEAD^", "HEAD"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        while not list(temporary.glob("bisect-*/tmp/revision-*/toylib_at_*")):
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.05)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(sent)
+        output, _ = process.communicate(timeout=20)
+    assert process.returncode == 128 + sent, output
+    assert "Traceback" not in output
+    assert children
+    assert not any(child.is_running() for child in children)
+    assert not list(temporary.iterdir())
+    assert len(git("worktree", "list").splitlines()) == 1
 
 
 @pytest.mark.parametrize("option", ["--alpha=0", "--alpha=nan", "--budget=-1", "--skips=-1", "--package=a/b"])

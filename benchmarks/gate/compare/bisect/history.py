@@ -83,7 +83,14 @@ class History:
         return cls(root, first, last, commits)
 
     def that_change(self, packages: Sequence[str]) -> tuple[str, ...]:
-        """Return the commits at which a package (a folder in `root`) differs from the commit before."""
+        """Return the commits at which a package (a folder in `root`) differs from the commit before.
+
+        Raises:
+            HistoryError: BAD has no such package.
+        """
+        for package in packages:
+            if not self._state(self.bad, [package]):
+                raise HistoryError(f"BAD has no package {package!r} in {self.root}")
         states = [self._state(commit, packages) for commit in (self.good, *self.commits)]
         pairs = zip(self.commits, states, states[1:], strict=False)
         return tuple(commit for commit, before, after in pairs if before != after)

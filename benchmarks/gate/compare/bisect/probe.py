@@ -1,6 +1,7 @@
 """One probe: the duels of a commit with another, in a checkout of its own, and what they prove."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,10 @@ class Probe:
         """Return the tests with a verdict."""
         return [test for test, row in self.rows.items() if row["verdict"] == verdict]
 
+    def seconds_of(self, tests: Sequence[str]) -> float:
+        """Return the seconds without the duels of other tests than these."""
+        return self.seconds - sum(float(row["duel"]["seconds"]) for test, row in self.rows.items() if test not in tests)
+
     @property
     def outcome(self) -> Outcome:
         """Return bad if a test is slower, good if every test was judged and none is, and skip otherwise."""
@@ -86,40 +91,40 @@ class Prober:
     budget: float
     options: tuple[str, ...] = ()
 
-    def probe(self, commit: str, select: Sequence[str], *, against: str = "", tests: Sequence[str] = ()) -> Probe:
-        """Duel a commit with `against` (GOOD by default).
+    def probe(self, commit: str, select: Sequence[str], *, tests: Sequence[str] = ()) -> Probe:
+        """Duel a commit with GOOD.
 
         Args:
             commit: its hash.
             select: what selects the tests on pytest's command line.
-            against: the hash of the reference.
             tests: ids of the tests that must have a verdict; empty if any will do.
 
         Raises:
             HistoryError: The packages that were duelled are not `packages`, or not those of the checkout.
         """
-        start, reference = time.monotonic(), against or self.history.good
+        start = time.monotonic()
         try:
-            rows, reasons, packages = self._try(commit, select, reference, tests, self.budget)
+            rows, reasons, packages = self._try(commit, select, tests, self.budget)
             open_ = [test for test, row in rows.items() if row["verdict"] == "inconclusive"]
             decided = any(row["verdict"] == "slower" for row in rows.values())
             if open_ and not decided and not reasons:
-                again, reasons, _ = self._try(commit, open_, reference, open_, self.budget * LONGER)
+                again, reasons, _ = self._try(commit, open_, open_, self.budget * LONGER)
                 rows = {**rows, **again}
         except _NoVerdictError as error:
             rows, reasons, packages = {}, {"": str(error)}, ()
         return Probe(commit, rows, reasons, packages, time.monotonic() - start)
 
     def _try(
-        self, commit: str, select: Sequence[str], against: str, tests: Sequence[str], budget: float
+        self, commit: str, select: Sequence[str], tests: Sequence[str], budget: float
     ) -> tuple[dict[str, dict[str, Any]], dict[str, str], tuple[str, ...]]:
         """Run the tests once; return the rows, the reasons of tests without one, and the packages."""
+        against = self.history.good
         with self.history.checkout(commit, self.packages) as (root, scratch):
             report, seen = scratch / "gate.json", scratch / "seen.json"
             shutil.copy(witness.__file__, scratch / "gate_witness.py")
             words = ["-q", "-p", "no:cacheprovider", "-p", "gate_witness", f"--rootdir={root}", f"--against={against}"]
             words += [f"--alpha={self.alpha!r}", f"--budget={budget!r}", f"--gate-json={report}", *self.options]
-            path = ":".join(filter(None, (str(scratch), clean_environment().get("PYTHONPATH"))))
+            path = os.pathsep.join(filter(None, (str(scratch), clean_environment().get("PYTHONPATH"))))
             environment = clean_environment(
                 **{witness.VARIABLE: str(seen), witness.SUFFIX: f"_at_{against[:12]}"},
                 PYTHONPATH=path,
@@ -142,7 +147,8 @@ class Prober:
     def _checked(self, packages: Mapping[str, list[str]], root: Path) -> tuple[str, ...]:
         """Return the names of the packages that were duelled, or refuse what would measure the same at each commit."""
         for name, paths in packages.items():
-            if not any(Path(path).resolve() == root / name for path in paths):
+            # The first path is the one that is searched first, where a package without __init__.py has several.
+            if not paths or Path(paths[0]).resolve() != root / name:
                 raise HistoryError(
                     f"the tests import {name} from {', '.join(paths) or 'nowhere'} and not from the checkout of each "
                     "commit: is it installed in this environment? Then put the tests' own folder first on the path"

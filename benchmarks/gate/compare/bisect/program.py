@@ -88,11 +88,12 @@ def _between(search: _Search, options: argparse.Namespace) -> int:
     """Search among the commits, and report."""
     history, commits = search.history, search.commits
     probes: dict[int, Probe] = {len(commits) - 1: search.end}
+    seconds = search.end.seconds_of(search.tests)
     usual, most = max(len(commits) - 1, 0).bit_length(), most_probes(len(commits), options.skips)
     print(
         f"{len(commits)} of the commits change {', '.join(search.prober.packages)}. Some {usual} more probes take "
-        f"{_minutes(usual * search.end.seconds)}; skipped commits can make it {most}, "
-        f"{_minutes(most * search.end.seconds)}, and second tries longer."
+        f"{_minutes(usual * seconds)}; skipped commits can make it {most}, "
+        f"{_minutes(most * seconds)}, and second tries longer."
     )
 
     def judge(place: int) -> Outcome:
