@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -193,6 +194,38 @@ def test_an_end_from_outside_leaves_nothing_behind(repository, tmp_path_factory,
     assert len(git("worktree", "list").splitlines()) == 1
 
 
-@pytest.mark.parametrize("option", ["--alpha=0", "--alpha=nan", "--budget=-1", "--skips=-1", "--package=a/b"])
+def test_a_package_that_is_not_the_checkouts_is_refused(repository, tmp_path):
+    good = repository(case(0))
+    repository(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n{CONFTEST}", "conftest.py")
+    bad = repository(case(1))
+    output = bisect(good, bad, status=2)
+    assert f"the tests import toylib from {tmp_path / 'toylib'} and not from the checkout of each commit" in output
+
+
+def test_a_package_that_is_duelled_and_not_named_is_refused(repository):
+    good = repository(case(0))
+    repository(case(1))
+    assert "no commit from GOOD to BAD changes suite" in bisect(good, "HEAD", "--package=suite", status=1)
+    repository(f"{CONFTEST}\n", "conftest.py")
+    assert "add --package toylib" in bisect(good, "HEAD", "--package=suite", "--package=conftest.py", status=2)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_make_bisect():
+    command = ["make", "-n", "-o", ".venv/.ready", "bisect", "GOOD=v1", "BAD=v2"]
+    done = subprocess.run([*command, "TEST=a and b"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].endswith(f' -m {PROGRAM} "v1" "v2" --collect benchmarks --test \'a and b\' ')
+    ends = subprocess.run(
+        ["make", "-o", ".venv/.ready", "bisect"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "name both ends" in ends.stderr
+    assert ends.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "option", ["--alpha=0", "--alpha=nan", "--budget=-1", "--skips=-1", "--package=../a", "--package="]
+)
 def test_options_that_make_no_sense(repository, option):
     assert option.partition("=")[0] in bisect("HEAD", "HEAD", option, status=2)

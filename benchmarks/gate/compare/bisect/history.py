@@ -83,7 +83,7 @@ class History:
         return cls(root, first, last, commits)
 
     def that_change(self, packages: Sequence[str]) -> tuple[str, ...]:
-        """Return the commits at which a package (a folder in `root`) differs from the commit before.
+        """Return the commits at which a package (a folder or file in `root`) differs from the commit before.
 
         Raises:
             HistoryError: BAD has no such package.

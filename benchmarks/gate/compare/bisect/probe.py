@@ -31,7 +31,7 @@ class Probe:
         commit: its hash.
         rows: by test, the rows of --gate-json with a verdict.
         reasons: by test (or "" for all), why there is no verdict.
-        packages: the packages that were duelled.
+        packages: where the packages that were duelled are, relative to the tests' root.
         seconds: how long it took.
     """
 
@@ -79,7 +79,7 @@ class Prober:
 
     Attributes:
         history: the commits.
-        packages: the packages that are taken from each commit; all else is as at BAD. Empty if they are not known yet.
+        packages: where the packages are that are taken from each commit; all else is BAD's. Empty: not known yet.
         alpha: probability of any wrong verdict in one try; a probe has at most two.
         budget: seconds of a duel; the second try has LONGER times as many.
         options: further options for pytest.
@@ -144,18 +144,20 @@ class Prober:
             packages = self._checked(told["packages"], root)
         return (*_judged(rows, told, status, tests), packages)
 
-    def _checked(self, packages: Mapping[str, list[str]], root: Path) -> tuple[str, ...]:
-        """Return the names of the packages that were duelled, or refuse what would measure the same at each commit."""
-        for name, paths in packages.items():
-            # The first path is the one that is searched first, where a package without __init__.py has several.
-            if not paths or Path(paths[0]).resolve() != root / name:
+    def _checked(self, packages: Mapping[str, str], root: Path) -> tuple[str, ...]:
+        """Return where the packages that were duelled are, or refuse what would measure the same at each commit."""
+        places: list[str] = []
+        for name, place_text in packages.items():
+            place = Path(place_text).resolve()
+            if not place.is_relative_to(root):
                 raise HistoryError(
-                    f"the tests import {name} from {', '.join(paths) or 'nowhere'} and not from the checkout of each "
-                    "commit: is it installed in this environment? Then put the tests' own folder first on the path"
+                    f"the tests import {name} from {place_text or 'nowhere'} and not from the checkout of each commit: "
+                    "is it installed in this environment? Put its folder on pytest's `pythonpath`"
                 )
-            if self.packages and name not in self.packages:
-                raise HistoryError(f"the tests duel {name}, which is not among the packages: add --package {name}")
-        return tuple(sorted(packages))
+            places.append(place.relative_to(root).as_posix())
+            if self.packages and places[-1] not in self.packages:
+                raise HistoryError(f"the tests duel {name}, and not only --package: add --package {places[-1]}")
+        return tuple(sorted(places))
 
 
 class _NoVerdictError(Exception):

@@ -10,12 +10,11 @@ up: then the commit is named at which their sum is first found, somewhere betwee
 """
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .history import History, HistoryError
 from .probe import LONGER, Probe, Prober
@@ -158,7 +157,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("bad", metavar="BAD", help="a revision that is slower, a descendant of GOOD")
     add("--test", default="", metavar="TEST", help="the id of a test, or an expression as of -k (default: all duels)")
     add("--collect", action="append", default=[], metavar="PATH", help="where tests are (default: pytest's testpaths)")
-    add("--package", action="append", default=[], metavar="NAME", help="under test (default: those that are duelled)")
+    add("--package", action="append", default=[], metavar="FOLDER", help="under test (default: what is duelled)")
     add("--alpha", type=float, default=0.001, help="probability of any wrong verdict (default: 0.001)")
     add("--budget", type=float, default=30.0, metavar="SECONDS", help="of a duel's first try (default: 30)")
     add("--tolerance", type=float, metavar="PERCENT", help="the slowdown that must not be missed (default: 3)")
@@ -171,6 +170,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.skips < 0:
         parser.error(f"--skips is a number of commits, not {options.skips}")
     for name in options.package:
-        if os.sep in name or not name.isidentifier():
-            parser.error(f"--package is the name of a package in this folder, not {name!r}")
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or name in {"", "."}:
+            parser.error(f"--package is a package's folder, relative to this one, not {name!r}")
+    options.package = [PurePosixPath(name).as_posix() for name in options.package]
     return options

@@ -49,6 +49,8 @@ def pytest_unconfigure() -> None:
     packages = {}
     for alias in [name for name in sys.modules if "." not in name and name.endswith(suffix)]:
         name = alias.removesuffix(suffix)
-        packages[name] = list(map(str, getattr(sys.modules.get(name), "__path__", [])))
+        package = sys.modules.get(name)
+        # The first path is the one that is searched first, where a package without __init__.py has several.
+        packages[name] = str(next(iter(getattr(package, "__path__", [])), getattr(package, "__file__", "")))
     found = {"failures": _failures, "skips": _skips, "packages": packages}
     Path(os.environ[VARIABLE]).write_text(json.dumps(found), encoding="utf-8")
