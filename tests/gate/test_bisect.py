@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.gate.compare.bisect.probe import Probe, Prober, _judged
 from benchmarks.gate.compare.bisect.search import first_bad, most_probes
 
 from .test_against import INI, SUITE
@@ -229,3 +230,85 @@ def test_make_bisect():
 )
 def test_options_that_make_no_sense(repository, option):
     assert option.partition("=")[0] in bisect("HEAD", "HEAD", option, status=2)
+
+
+# What a run proves; silence proves nothing.
+
+A, B = "suite/test_toy.py::a", "suite/test_toy.py::b"
+SELFCHECK = "gate/plugin/selfcheck.py::"
+
+
+def row(verdict, **more):
+    numbers = {"ratio": 0.9, "interval": [0.8, None], "seconds": 1.0}
+    return {"verdict": verdict, "note": "", "clock": "wall", "duel": {**numbers, "cpu": numbers}, **more}
+
+
+@pytest.mark.parametrize(
+    ("rows", "failures", "status", "outcome", "reasons"),
+    [
+        ({A: row("same")}, {}, 0, "good", {}),
+        ({A: row("faster"), B: row("same")}, {}, 0, "good", {}),
+        ({A: row("slower"), B: row("same")}, {A: "slower"}, 1, "bad", {}),
+        ({A: row("same")}, {f"{SELFCHECK}test_nothing_is_missing": "renamed"}, 1, "good", {}),
+        ({A: row("inconclusive")}, {}, 0, "skip", {}),
+        ({A: row("inconclusive")}, {A: "blind"}, 1, "skip", {}),
+        ({}, {}, 0, "skip", {}),
+        ({}, {A: "OSError: disk"}, 1, "skip", {A: "OSError: disk"}),
+        ({B: row("same")}, {A: "OSError: disk"}, 1, "skip", {A: "OSError: disk"}),
+        ({A: row("same")}, {A: "at teardown"}, 1, "skip", {A: "at teardown"}),
+        ({A: row("slower")}, {}, 0, "skip", {A: "slower, and pytest says otherwise"}),
+        ({A: row("slower")}, {A: "slower"}, 0, "skip", {A: "slower"}),
+        ({A: row("new", duel=None)}, {}, 0, "skip", {A: "new"}),
+        ({A: row("unsupported", duel=None, note="no GPU")}, {}, 0, "skip", {A: "no GPU"}),
+        ({A: row("of a later gate")}, {}, 0, "skip", {A: "of a later gate"}),
+        ({A: row("same")}, {f"{SELFCHECK}test_control": "odd"}, 1, "skip", {f"{SELFCHECK}test_control": "odd"}),
+        (
+            {A: row("slower")},
+            {A: "slower", f"{SELFCHECK}test_canary": "odd"},
+            1,
+            "skip",
+            {f"{SELFCHECK}test_canary": "odd"},
+        ),
+    ],
+)
+def test_what_counts(rows, failures, status, outcome, reasons):
+    counted, why = _judged(rows, {"failures": failures, "skips": {}}, status, [])
+    assert Probe("c", counted, why).outcome == outcome
+    assert why == reasons
+
+
+def test_a_test_that_is_asked_for_needs_a_verdict():
+    counted, why = _judged({A: row("same")}, {"failures": {}, "skips": {}}, 0, [A, B])
+    assert Probe("c", counted, why).outcome == "skip"
+    assert why == {B: "no verdict was reported"}
+    _, why = _judged({A: row("same")}, {"failures": {}, "skips": {B: "no such processor"}}, 0, [A, B])
+    assert why == {B: "no such processor"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "outcome"),
+    [
+        ({A: "inconclusive", B: "same"}, {A: "same"}, "good"),
+        ({A: "inconclusive", B: "same"}, {A: "slower"}, "bad"),
+        ({A: "inconclusive", B: "same"}, {A: "inconclusive"}, "skip"),
+        ({A: "inconclusive", B: "slower"}, None, "bad"),
+        ({A: "same", B: "same"}, None, "good"),
+    ],
+)
+def test_an_inconclusive_duel_gets_one_more_try_with_four_times_the_budget(monkeypatch, first, second, outcome):
+    tries = []
+
+    def one(self, commit, select, tests, budget):
+        tries.append((list(select), list(tests), budget))
+        verdicts = first if len(tries) == 1 else second
+        return {test: row(verdict) for test, verdict in verdicts.items()}, {}, ("toylib",)
+
+    monkeypatch.setattr(Prober, "_try", one)
+    probe = Prober(None, (), 0.001, 30).probe("c", ["suite"])
+    assert probe.outcome == outcome
+    assert tries == [(["suite"], [], 30)] + ([([A], [A], 120)] if second else [])
+
+
+def test_numbers_of_a_probe_are_shown():
+    probe = Probe("c", {A: row("slower"), B: row("same", clock="cpu")})
+    assert str(probe) == "slower (a slower: 0.900 times faster, 0.800 to unknown, wall time)"
