@@ -23,8 +23,10 @@ PROGRAM = "benchmarks.gate.compare.bisect"
 def test_the_search_brackets_the_first_bad_commit(data):
     count = data.draw(st.integers(1, 200))
     first = data.draw(st.integers(0, count - 1))
-    broken = data.draw(st.sets(st.integers(0, count - 1)))
-    skips = data.draw(st.integers(0, 200))
+    share = data.draw(st.sampled_from([0, 0.1, 0.5, 0.9, 1]))
+    random = data.draw(st.randoms(use_true_random=False))
+    broken = {place for place in range(count) if random.random() < share}
+    skips = data.draw(st.integers(0, 20))
     probed = []
 
     def judge(place):
@@ -38,6 +40,13 @@ def test_the_search_brackets_the_first_bad_commit(data):
     assert len(broken & set(probed)) <= skips + 1
     if len(broken & set(probed)) <= skips:
         assert set(bracket.suspects[:-1]) <= broken
+
+
+def test_the_search_ends_after_as_many_skips_as_are_allowed():
+    probed = []
+    bracket = first_bad(100, lambda place: probed.append(place) or "skip", 3)
+    assert len(probed) == 4
+    assert bracket.suspects == range(100)
 
 
 def test_without_candidates_there_is_no_first_bad_commit():
@@ -171,26 +180,34 @@ def test_silence_is_not_good(repository):
     assert "BAD has no package 'toy'" in bisect(good, bad, "--package=toy", status=2)
 
 
+def running(process):
+    """Return the name of a process, or None if it has ended."""
+    try:
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.name()
+    except psutil.NoSuchProcess:
+        return None
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_end_from_outside_leaves_nothing_behind(repository, tmp_path_factory, monkeypatch, sent):
     repository(case(0))
-    repository(case(1, seconds=0.05))
+    repository(case(1) + "\nimport subprocess\nsubprocess.Popen(['sleep', '60'])\n")
     temporary = tmp_path_factory.mktemp("temporary")
     monkeypatch.setenv("TMPDIR", str(temporary))
     # Where the tests run in the background of a shell, SIGINT is ignored from the start.
     start = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); runpy.run_module"
     command = [sys.executable, "-c", f"{start}({PROGRAM!r}, run_name='__main__')", "HEAD^", "HEAD"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        while not list(temporary.glob("bisect-*/tmp/revision-*/toylib_at_*")):
+        children = []
+        while "sleep" not in map(running, children):
             assert process.poll() is None, process.stdout.read()
             time.sleep(0.05)
-        children = psutil.Process(process.pid).children(recursive=True)
+            children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(sent)
         output, _ = process.communicate(timeout=20)
     assert process.returncode == 128 + sent, output
     assert "Traceback" not in output
-    assert children
-    assert not any(child.is_running() for child in children)
+    assert not any(map(running, children))
     assert not list(temporary.iterdir())
     assert len(git("worktree", "list").splitlines()) == 1
 
