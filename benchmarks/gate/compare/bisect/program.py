@@ -92,8 +92,8 @@ def _between(search: _Search, options: argparse.Namespace) -> int:
     print(
         f"{len(commits)} of the commits change {', '.join(search.prober.packages)}. Some {usual} more probes take "
         f"{_minutes(usual * seconds)}; skipped commits can make it {most}, "
-        f"{_minutes(most * seconds)}. That is at the pace of BAD: a commit that is not slower, or needs a second try, takes "
-        "longer."
+        f"{_minutes(most * seconds)}. That is at the pace of BAD: a commit that is not slower, or needs "
+        "a second try, takes longer."
     )
 
     def judge(place: int) -> Outcome:
