@@ -11,7 +11,7 @@ RESULTS := .results
 EXTRAS ?= dev peers
 UV_VERSION := 0.13.9
 
-.PHONY: help setup bench gate test soak lint format baseline calibrate lock clean
+.PHONY: help setup bench gate bisect test soak lint format baseline calibrate lock clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,15 +41,19 @@ gate: $(READY)  ## is anything slower than at AGAINST (default: the merge base o
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m pytest benchmarks --against=$(AGAINST) --gate-report=$(RESULTS)/gate.md --gate-json=$(RESULTS)/gate.json --junit-xml=$(RESULTS)/gate.xml $(ARGS)
 
+bisect: $(READY)  ## which commit made it slower: make bisect GOOD=REV BAD=REV [TEST=ID-or-k-expression]
+	@test -n "$(GOOD)" && test -n "$(BAD)" || { echo "make bisect: name both ends: make bisect GOOD=REV BAD=REV [TEST=ID-or-k-expression]" >&2; exit 2; }
+	$(BIN)/python -m benchmarks.gate.compare.bisect "$(GOOD)" "$(BAD)" --collect benchmarks $(if $(TEST),--test '$(TEST)') $(ARGS)
+
 # Two processes share the tests; those marked `serial` follow, one at a time. With ARGS a single process runs all that they select.
-TEST := $(BIN)/python -m pytest --benchmark-skip
+RUN_TESTS := $(BIN)/python -m pytest --benchmark-skip
 test: $(READY)  ## the tests: everything that is checked and not timed
 	@mkdir -p $(RESULTS)
 ifdef ARGS
-	$(TEST) --junit-xml=$(RESULTS)/test.xml $(ARGS)
+	$(RUN_TESTS) --junit-xml=$(RESULTS)/test.xml $(ARGS)
 else
-	$(TEST) -m "not serial" --numprocesses=auto --dist=worksteal --junit-xml=$(RESULTS)/test.xml
-	$(TEST) -m serial --junit-xml=$(RESULTS)/test-serial.xml
+	$(RUN_TESTS) -m "not serial" --numprocesses=auto --dist=worksteal --junit-xml=$(RESULTS)/test.xml
+	$(RUN_TESTS) -m serial --junit-xml=$(RESULTS)/test-serial.xml
 endif
 	@echo "results: $(RESULTS)/"
 
