@@ -134,15 +134,15 @@ class Prober:
             if status not in (0, 1):
                 raise _NoVerdictError(_last(output, seen))
             try:
-                told = json.loads(seen.read_text(encoding="utf-8"))
+                witnessed = json.loads(seen.read_text(encoding="utf-8"))
                 revision = json.loads(report.read_text(encoding="utf-8"))["revision"]
                 rows = {row["test"]: row for row in revision["benchmarks"]}
                 if revision["commit"] != against:
                     raise _NoVerdictError(f"the duels were with {revision['commit']}")
             except (OSError, ValueError, KeyError, TypeError):
                 raise _NoVerdictError(_last(output, seen)) from None
-            packages = self._checked(told["packages"], root)
-        return (*_judged(rows, told, status, tests), packages)
+            packages = self._checked(witnessed["packages"], root)
+        return (*_judged(rows, witnessed, status, tests), packages)
 
     def _checked(self, packages: Mapping[str, str], root: Path) -> tuple[str, ...]:
         """Return where the packages that were duelled are, or refuse what would measure the same at each commit."""
@@ -165,10 +165,10 @@ class _NoVerdictError(Exception):
 
 
 def _judged(
-    rows: dict[str, dict[str, Any]], told: Mapping[str, Any], status: int, tests: Sequence[str]
+    rows: dict[str, dict[str, Any]], witnessed: Mapping[str, Any], status: int, tests: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Return the rows that count, and the reasons why tests have none; what is not known to be fine does not count."""
-    failures: Mapping[str, str] = told["failures"]
+    failures: Mapping[str, str] = witnessed["failures"]
     reasons = {test: why for test, why in failures.items() if test not in rows and not test.endswith(COMPLETENESS)}
     counted = {}
     for test, row in rows.items():
@@ -185,7 +185,7 @@ def _judged(
         return {}, outside
     for test in tests:
         if test not in counted:
-            reasons.setdefault(test, told["skips"].get(test, "no verdict was reported"))
+            reasons.setdefault(test, witnessed["skips"].get(test, "no verdict was reported"))
     return counted, reasons
 
 

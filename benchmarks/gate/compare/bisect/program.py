@@ -1,9 +1,9 @@
 """Find the first commit at which the duels with GOOD turn slower.
 
-The benchmarks are those of BAD at every commit; the packages under test are the commit's. Uncommitted changes take no
-part.
+The benchmarks are those of BAD at every commit; the packages under test are the commit's. Uncommitted changes are not
+included.
 
-What the error rate (--alpha) is of: a wrong verdict in any probe. So with probability 1 - alpha the named commit is
+The error rate (--alpha) covers a wrong verdict in any probe. So with probability 1 - alpha the named commit is
 more than 1 % slower than GOOD, and the last good one is not slower than GOOD by the tolerance (3 %). If in addition a
 slowdown, once there, stays, no earlier commit is slower than GOOD by the tolerance. Slowdowns of less than 1 % each add
 up: then the commit is named at which their sum is first found, somewhere between 1 % and the tolerance.
@@ -48,7 +48,7 @@ def _search(history: History, options: argparse.Namespace) -> int:
     print(
         f"{len(history.commits)} commits from {history.describe(history.good)} to {history.describe(history.bad)}; at "
         f"most {most} probes, BAD included, each of up to two tries ({options.budget:g} s, then "
-        f"{options.budget * LONGER:g} s a duel). Uncommitted changes take no part. BAD comes first and shows how long."
+        f"{options.budget * LONGER:g} s a duel). Uncommitted changes are not included. BAD comes first and shows how long."
     )
     end = prober.probe(history.bad, _select(history, options))
     _show(history, end)
@@ -156,7 +156,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("good", metavar="GOOD", help="a revision that is fast")
     add("bad", metavar="BAD", help="a revision that is slower, a descendant of GOOD")
-    add("--test", default="", metavar="TEST", help="the id of a test, or an expression as of -k (default: all duels)")
+    add("--test", default="", metavar="TEST", help="the id of a test, or a -k expression (default: all duels)")
     add("--collect", action="append", default=[], metavar="PATH", help="where tests are (default: pytest's testpaths)")
     add("--package", action="append", default=[], metavar="FOLDER", help="under test (default: what is duelled)")
     add("--alpha", type=float, default=0.001, help="probability of any wrong verdict (default: 0.001)")
