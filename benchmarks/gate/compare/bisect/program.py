@@ -48,7 +48,7 @@ def _search(history: History, options: argparse.Namespace) -> int:
     print(
         f"{len(history.commits)} commits from {history.describe(history.good)} to {history.describe(history.bad)}; at "
         f"most {most} probes, BAD included, each of up to two tries ({options.budget:g} s, then "
-        f"{options.budget * LONGER:g} s a duel). Uncommitted changes are not included. BAD comes first and shows how long."
+        f"{options.budget * LONGER:g} s a duel). Uncommitted changes are left out. BAD comes first and shows how long."
     )
     end = prober.probe(history.bad, _select(history, options))
     _show(history, end)
