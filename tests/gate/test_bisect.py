@@ -232,8 +232,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_make_bisect():
-    command = ["make", "-n", "-o", ".venv/.ready", "bisect", "GOOD=v1", "BAD=v2"]
-    done = subprocess.run([*command, "TEST=a and b"], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = ["make", "-n", "-o", ".venv/.ready", "bisect", "GOOD=v1", "BAD=v2", "TEST=a and b"]
+    # Below `make test` the variables of that make, such as ARGS, would be in this command as well.
+    env = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].endswith(f' -m {PROGRAM} "v1" "v2" --collect benchmarks --test \'a and b\' ')
     ends = subprocess.run(
         ["make", "-o", ".venv/.ready", "bisect"], cwd=ROOT, capture_output=True, text=True, check=False
