@@ -368,6 +368,13 @@ def test_a_ceiling(pytester, suite):
 
 
 @measurable
+def test_the_tests_of_a_parametrised_function_with_a_ceiling_and_no_benchmark(pytester, suite):
+    marks = "\nimport pytest\n@pytest.mark.parametrize('size', [1, 2, 3])\n"
+    suite(more=f"{marks}def test_memory(size, ceiling):\n    ceiling(8 << 20, size << 20, 0.5)\n")
+    run(pytester, "-k", "memory", passed=3, deselected=1)
+    run(pytester, "-k", "memory", "--benchmark-skip", skipped=3, deselected=1)
+
+
 def test_more_memory_than_saved_fails_although_the_ceiling_holds(pytester, suite):
     suite(more=MEMORY.format(limit=0.9))
     run(pytester, "--benchmark-save=a", passed=2)

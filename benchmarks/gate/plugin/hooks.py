@@ -135,7 +135,8 @@ def pytest_collection_modifyitems(
     for item in items:
         # pytest-benchmark decides by this name what --benchmark-skip and --benchmark-only are about: peak memory too.
         if measures(item) and "benchmark" not in _fixtures(item):
-            _fixtures(item).append("benchmark")
+            # A list of its own: the tests of a parametrised function share theirs.
+            item.fixturenames = [*_fixtures(item), "benchmark"]  # type: ignore[attr-defined] # a function's
             item.stash[UNUSED] = True
     gate.collected = frozenset(item.nodeid for item in items if measures(item))
     # Counted before any test is deselected: jobs that split a suite with -k share its alpha.
