@@ -1,10 +1,10 @@
 """The claims of the serving case: ViT-L/32 over HTTP on loopback, with images that the server has not seen.
 
 `optimised` predicts what the baseline does, up to its promise. For one image it is at least 12 times as fast, for 8 at
-least 6 times. It reaches at least 60 % of the machine's own matrix product, or 20 % if that uses AMX. 32 clients with one image each are served
-nearly as fast as one client with 64. Other projects' servers with the same model are hardly faster, if at all. Of four
-times too many requests most are refused at once, and those that are accepted are answered in time. It needs at most
-40 % of the peak memory of `preloaded`. Cache hits have a table of their own.
+least 6 times. It reaches at least 60 % of the machine's own matrix product, or 20 % if that uses AMX. 32 clients with
+one image each are served nearly as fast as one client with 64. Other projects' servers with the same model are hardly
+faster, if at all. Of four times too many requests most are refused at once, and those that are accepted are answered in
+time. It needs at most 40 % of the peak memory of `preloaded`. Cache hits have a table of their own.
 """
 
 import contextlib
@@ -72,7 +72,7 @@ CEILINGS = dict(preloaded=dict(optimised=dict(int8=0.4, bfloat16=0.6, float32=1.
 PEAKS = [(reference, name) for reference, ceilings in CEILINGS.items() for name in ceilings]
 # Throughput divided by that of a matrix product in the same precision, in FLOP/s counted by the layers' definition. The
 # aim is 0.75 for int8; 0.84 to 0.88 were observed (machine and date as in the first line above). A processor with AMX
-# multiplies int8 in tiles, which the kernel does not use: 0.28 (0.27 to 0.28) of that limit, on the last line's machine.
+# multiplies int8 in tiles, which the kernel does not use: 0.28 (0.27 to 0.28) of that limit on the last machine above.
 SHARES = dict(int8=0.6, bfloat16=0.6, float32=0.5)
 SHARES_AMX = SHARES | dict(int8=0.2)
 SHARED = 16  # images; 64 are as fast and take four times as long
@@ -84,7 +84,7 @@ PEERS = {peer.name: peer for peer in (mosec_server.PEER, litserve_server.PEER)}
 PEER_FLOORS = dict(mosec=0.8, litserve=0.8)
 
 OVERLOAD, FACTOR = 10, 4  # seconds, at so many times the capacity
-# p99 of refusals in seconds: the aim is 0.05. 0.016 was observed in the first line's run, 0.072 in the last line's, where
+# p99 of refusals in seconds: the aim is 0.05. On the first machine above 0.016 was observed; on the last one 0.072, where
 # it is missed. Growth of memory in bytes.
 REFUSED_WITHIN, GROWTH = 0.15, 128 * 2**20
 HIT_IMAGES, HIT_CACHE_MB = 8, 16

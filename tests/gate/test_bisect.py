@@ -1,5 +1,6 @@
 """The search for the commit that made a benchmark slower: with stand-ins, and in a small repository of its own."""
 
+import os
 import signal
 import subprocess
 import sys
