@@ -84,8 +84,8 @@ PEERS = {peer.name: peer for peer in (mosec_server.PEER, litserve_server.PEER)}
 PEER_FLOORS = dict(mosec=0.8, litserve=0.8)
 
 OVERLOAD, FACTOR = 10, 4  # seconds, at so many times the capacity
-# p99 of refusals in seconds: the aim is 0.05. On the first machine above 0.016 was observed; on the last one 0.072, where
-# it is missed. Growth of memory in bytes.
+# p99 of refusals in seconds: the aim is 0.05. On the first machine above 0.016 was observed; on the last one 0.072, which
+# misses it. Growth of memory in bytes.
 REFUSED_WITHIN, GROWTH = 0.15, 128 * 2**20
 HIT_IMAGES, HIT_CACHE_MB = 8, 16
 
