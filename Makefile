@@ -8,10 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RESULTS := .results
-EXTRAS ?= dev peers
+EXTRAS ?= cases dev peers
 UV_VERSION := 0.13.9
 
-.PHONY: help setup bench gate bisect test soak lint format baseline calibrate lock clean
+.PHONY: help setup bench gate bisect test soak lint format baseline calibrate corpus lock clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,7 +81,11 @@ baseline: $(READY)  ## save a run in benchmarks/baselines/, to be committed
 
 calibrate: $(READY)  ## the gate's error rates and power, measured on this machine beside three noisy neighbours
 	@mkdir -p $(RESULTS)
-	$(BIN)/python -m benchmarks.gate.calibration --select "test_revision and optimised" --output $(RESULTS)/calibration.md --json $(RESULTS)/calibration.json $(ARGS)
+	$(BIN)/python -m benchmarks.gate.calibration --select "test_revision[optimised]" --output $(RESULTS)/calibration.md --json $(RESULTS)/calibration.json $(ARGS)
+
+corpus: $(READY)  ## regressions that look real, each in a clone: which of them `make gate` names; takes half an hour
+	@mkdir -p $(RESULTS)
+	$(BIN)/python -m tests.gate.corpus --json $(RESULTS)/corpus.json $(ARGS)
 
 lock: $(READY)  ## update the pinned versions, for every supported Python, without addresses
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock

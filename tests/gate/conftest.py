@@ -11,6 +11,8 @@ from benchmarks.gate.measure.workloads import slowed
 from benchmarks.gate.plugin import selfcheck  # noqa: F401
 from benchmarks.gate.plugin.session import CANARY, CONTROL
 
+from .toy_suite import CASE, INI, SLEEP, SUITE, commit, git
+
 
 @pytest.fixture(autouse=True)
 def no_xdist_worker(monkeypatch):
@@ -39,3 +41,29 @@ def quick_self_checks(pytester, monkeypatch):
     plugins = [QuickSelfChecks()]
     monkeypatch.setattr(pytester, "inline_run", partial(pytester.inline_run, plugins=plugins))
     return plugins
+
+
+@pytest.fixture
+def repository(pytester, monkeypatch, request, quick_self_checks):
+    """A commit of a package with two variants and their benchmark; returns what writes the case anew."""
+    monkeypatch.setattr("pytest_benchmark.plugin.get_cpu_info", dict)  # it takes a second
+    monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # the processes start in half the time
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    pytester.makeini(INI)
+    pytester.mkpydir("toylib")
+    for folder in ("toylib/case", "suite"):
+        (pytester.path / folder).mkdir()
+    case, suite = pytester.path / "toylib/case/__init__.py", pytester.path / "suite/test_toy.py"
+
+    def write(other=SLEEP, text=CASE, benchmarks=SUITE):
+        case.write_text(text.format(other=other))
+        suite.write_text(benchmarks)
+
+    write()
+    (pytester.path / ".gitignore").write_text("__pycache__\n.pytest_cache\n.benchmarks\n")
+    git(pytester, "init", "-q")
+    git(pytester, "add", "-A")
+    commit(pytester, "first")
+    return write

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from benchmarks.gate.compare.bisect.probe import Probe, Prober, _judged
 from benchmarks.gate.compare.bisect.search import first_bad, most_probes
 
-from .test_against import INI, SUITE
+from .toy_suite import INI, SUITE
 
 PROGRAM = "benchmarks.gate.compare.bisect"
 

@@ -233,9 +233,9 @@ def test_saved_as_json_and_read_again():
     again = Duel.from_dict(json.loads(text))
     assert again.to_dict() == found.to_dict()
     assert again.answers == found.answers
-    assert not again.candidate_batches
-    assert len(found.candidate_batches) == found.pairs
-    assert "candidate_batches" not in text
+    assert not again.candidate_seconds
+    assert len(found.candidate_seconds) == found.pairs
+    assert "candidate_seconds" not in text
 
 
 def test_the_answer_about_slow_calls_is_read_again():

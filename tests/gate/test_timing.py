@@ -127,6 +127,20 @@ def test_fast_work_is_batched_until_the_faster_side_takes_a_millisecond():
     assert not note
 
 
+def test_a_batch_that_was_preempted_does_not_pass_for_slow_work():
+    class Preempted:
+        batches = 0
+
+        def call(self):
+            pass
+
+        def batch(self, iterations):
+            self.batches += 1
+            return timing.Batch(1e-5 * iterations + (0.02 if self.batches == 1 else 0), 0.0, None)
+
+    assert timing.batch_size(Preempted(), Preempted())[0] >= 100
+
+
 def test_slow_work_is_not_batched():
     assert timing.batch_size(timing.InProcess(busy(0.004)), timing.InProcess(busy(0.002))) == (1, "")
 

@@ -65,7 +65,8 @@ def measure_cases(
     unchanged()
     plugin = Calibrating(findings, rules, options, seed)
     command = ["--against", "HEAD", "-k", options.select, "-p", "no:cacheprovider", "--no-header"]
-    status = pytest.main([*command, f"--duel-seed={seed}", str(ROOT / "benchmarks")], plugins=[plugin])
+    command += [f"--budget={options.budget}", f"--duel-seed={seed}", str(ROOT / "benchmarks")]
+    status = pytest.main(command, plugins=[plugin])
     if status != pytest.ExitCode.OK:
         return [f"pytest ended with status {int(status)}, see above"]
     return [] if findings.trials else [f"--select {options.select!r} selects no duel"]

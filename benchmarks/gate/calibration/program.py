@@ -1,4 +1,4 @@
-"""Measure the gate's error rates on this machine: `python -m benchmarks.gate.calibration --help`."""
+"""Measure the gate's error rates on this machine."""
 
 import argparse
 import datetime as dt
@@ -128,9 +128,7 @@ def report(run: Calibration, options: argparse.Namespace) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the options; exits with status 2 if one makes no sense."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gate.calibration", description=__doc__, allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--noise", type=_number(0), default=3, metavar="N", help="noisy neighbours (default: 3)")
     add("--aa", type=_number(1), default=1000, metavar="N", help="duels of unchanged code (default: 1000)")

@@ -1,10 +1,11 @@
 """Repeat a duel in fresh processes before a slowdown is reported.
 
 A process keeps one memory layout for life, and the layout alone can make one of two equal sides some per cent slower.
-So each of two new processes repeats the duel, one with the working tree's modules loaded first and one with the other
-revision's.
+It can hide a slowdown as well, so no single process decides: of up to five, which load the other revision's modules
+first or the working tree's in turns, three have to say "slower".
 """
 
+import itertools
 import json
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-ORDERS = ("reference", "candidate")
+ORDERS = ("reference", "candidate")  # the side that a process loads first
+PROCESSES = 5
+MAJORITY = PROCESSES // 2 + 1
 
 
 class ConfirmationError(Exception):
@@ -22,22 +25,27 @@ class ConfirmationError(Exception):
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The verdicts of the fresh processes.
+    """The verdicts of the fresh processes, in order, up to the one that decided.
 
     Attributes:
-        verdicts: by the side that was loaded first ("reference" or "candidate"), up to the first that differs.
+        verdicts: the first process loaded the reference first, the second the candidate, and so on.
     """
 
-    verdicts: Mapping[str, str]
+    verdicts: tuple[str, ...]
+
+    @property
+    def slower(self) -> int:
+        """Return how many processes said "slower"."""
+        return self.verdicts.count("slower")
 
     @property
     def agrees(self) -> bool:
-        """Return whether every fresh process said "slower"."""
-        return set(self.verdicts.values()) == {"slower"}
+        """Return whether the majority said "slower"."""
+        return self.slower >= MAJORITY
 
 
 def confirm(root: Path, test: str, package: str, options: Mapping[str, object]) -> Confirmation:
-    """Repeat one test's duel in two fresh processes.
+    """Repeat one test's duel in fresh processes, until the majority is known.
 
     Args:
         root: pytest's root.
@@ -48,12 +56,13 @@ def confirm(root: Path, test: str, package: str, options: Mapping[str, object]) 
     Raises:
         ConfirmationError: A fresh process reported no verdict.
     """
-    verdicts: dict[str, str] = {}
-    for order in ORDERS:
-        verdicts[order] = _repeat(root, test, {**options, "--confirm": f"{order}:{package}"})
-        if verdicts[order] != "slower":
+    verdicts: list[str] = []
+    for order in itertools.islice(itertools.cycle(ORDERS), PROCESSES):
+        verdicts.append(_repeat(root, test, {**options, "--confirm": f"{order}:{package}"}))
+        slower = verdicts.count("slower")
+        if MAJORITY in (slower, len(verdicts) - slower):
             break
-    return Confirmation(verdicts)
+    return Confirmation(tuple(verdicts))
 
 
 def _repeat(root: Path, test: str, options: Mapping[str, object]) -> str:

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from . import places
+from .aliases import Imports
 from .listing import VARIABLE
 
 
@@ -54,29 +58,88 @@ class Revision:
     def load(self, module: str) -> ModuleType | None:
         """Import `module` (`impl.counter`, say) as it is at the revision, or return None if it does not exist there.
 
-        Its top-level package is unpacked at the first use and imported as `impl_at_<commit>`, so all imports within
-        that package must be relative.
+        Its top-level package (or a module, `impl.py`) is unpacked at the first use and imported as `impl_at_<commit>`.
+        So is every other regular package of the repository that it imports; `aliases` says what becomes of the import
+        statements. Only what is in git is unpacked: compiled extension modules are missing.
 
         Raises:
-            RevisionError: git cannot unpack it. Exceptions of the import propagate.
+            RevisionError: git cannot unpack it, or the package that is imported here is not the one below `root`.
+                Exceptions of the import propagate.
         """
+        package = module.partition(".")[0]
+        there = self._load(module)  # first: bisect reads from sys.modules what is duelled
+        if (here := sys.modules.get(package)) and (origin := places.elsewhere(here, self.root)):
+            raise RevisionError(
+                f"{package} is imported from {origin}, and {self} would be compared with that: no change in "
+                f"{self.root} would count. Put the package's folder on pytest's `pythonpath`, or install it with "
+                "`pip install -e`"
+            )
+        return there
+
+    def _load(self, module: str) -> ModuleType | None:
         package, _, rest = module.partition(".")
-        alias = f"{package}_at_{self.commit[:12]}"
-        if not (self.folder / alias).exists() and not self._unpack(package, alias):
-            return None
-        place = self.folder.joinpath(alias, *rest.split("."))
-        if not (place.is_dir() or place.with_suffix(".py").exists()):
+        if not self._is_unpacked(package):
+            place = self._find(package) or places.find_namespace(package, self._files, self._searched)
+            if place is None:
+                return None
+            self._unpack(package, place)
+        alias = self._alias(package)
+        place_of_module = self.folder.joinpath(alias, *rest.split("."))
+        if not (place_of_module.is_dir() or place_of_module.with_suffix(".py").exists()):
             return None
         if str(self.folder) not in sys.path:
             sys.path.append(str(self.folder))  # not a finder: child processes get the path too
         return importlib.import_module(".".join(filter(None, (alias, rest))))
 
-    def _unpack(self, package: str, alias: str) -> bool:
-        if not _git(self.root, "ls-tree", "--name-only", self.commit, f"./{package}"):
-            return False
-        self._extract(self.folder, package)
-        (self.folder / package).rename(self.folder / alias)
-        return True
+    @cached_property
+    def _files(self) -> frozenset[str]:
+        """Return all files at the revision, relative to `root`."""
+        listing = _git(self.root, "ls-tree", "-r", "-z", "--name-only", self.commit)
+        if listing is None:
+            raise RevisionError(f"git cannot list the files of {self}")
+        return frozenset(os.fsdecode(listing).split("\0"))
+
+    @cached_property
+    def _searched(self) -> tuple[str, ...]:
+        return places.folders(self.root, sys.path)
+
+    def _find(self, package: str) -> str | None:
+        return places.find(package, self._files, self._searched)
+
+    def _alias(self, package: str) -> str:
+        return f"{package}_at_{self.commit[:12]}"
+
+    def _is_unpacked(self, package: str) -> bool:
+        place = self.folder / self._alias(package)
+        return place.exists() or place.with_suffix(".py").exists()
+
+    def _unpack(self, package: str, place: str) -> None:
+        """Unpack a package under its alias, and with it the repository's other packages that it imports."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        unpacked: dict[str, Path] = {}
+        waiting = {package: place}
+        while waiting:
+            top, place = waiting.popitem()
+            self._extract(folder / top, place)
+            unpacked[top] = folder / top / place
+            for file in _python_files(unpacked[top]):
+                waiting |= self._redirect(file, unpacked)
+        # Under their names only when all are whole: a file that is not redirected imports the working tree.
+        for top, path in unpacked.items():
+            path.rename(self.folder / f"{self._alias(top)}{path.suffix}")
+        importlib.invalidate_caches()
+
+    def _redirect(self, file: Path, unpacked: Collection[str]) -> dict[str, str]:
+        """Redirect a file's imports of the repository's packages; return where those are that are not unpacked yet."""
+        imports = Imports.of(file.read_bytes())
+        if imports is None:
+            return {}
+        known = {top for top in imports.tops if top in unpacked or self._is_unpacked(top)}
+        found = {top: self._find(top) for top in imports.tops - known - sys.stdlib_module_names}
+        new = {top: place for top, place in found.items() if place}
+        if names := {top: self._alias(top) for top in (*known, *new)}:
+            file.write_bytes(imports.redirected(names))
+        return new
 
     def benchmarks(self, paths: list[str]) -> set[str]:
         """Return the ids of the tests that measure at the revision, in those of `paths` (below `root`) that are there.
@@ -93,7 +156,9 @@ class Revision:
         listing, names = self.folder / "gate_listing.py", self.folder / "names.txt"
         shutil.copy(Path(__file__).with_name("listing.py"), listing)
         options = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", listing.stem]
-        path = os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH"))))
+        # The revision's own packages come first: an editable install leads to the working tree's.
+        there_too = [str(tree / folder) for folder in self._searched if (tree / folder).is_dir()]
+        path = os.pathsep.join(filter(None, (str(self.folder), *there_too, os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, VARIABLE: str(names), "PYTHONPATH": path}
         done = subprocess.run(  # noqa: S603 - this interpreter, and arguments that no shell sees
             [sys.executable, "-m", "pytest", *options, *there],
@@ -144,3 +209,8 @@ def _git(root: Path, *arguments: str) -> bytes | None:
     except FileNotFoundError:
         raise RevisionError("git reads the revisions, and it is not on this machine's path") from None
     return done.stdout if done.returncode == 0 else None
+
+
+def _python_files(place: Path) -> list[Path]:
+    """Return a package's files, without links that lead nowhere, or the one file of a module."""
+    return [file for file in sorted(place.rglob("*.py")) if file.is_file()] if place.is_dir() else [place]

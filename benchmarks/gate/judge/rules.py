@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from ..compare.confirm import Confirmation
 from ..measure.bets import Answer, Clock, Question
 from ..measure.duel import Duel
+from ..measure.profile import Growth
 from ..measure.score import Estimate
 from ..measure.tail import TailQuestion
 from .reasons import Reason
@@ -28,6 +29,10 @@ LEAST_SLOWDOWN = 0.01
 # A candidate that is the same has less than this many more slow calls than the other revision, as a share of all calls,
 # or the pairs do not suffice to say so: that takes 120 to 150 of them.
 SLOW_CALLS = 0.10
+
+# A function that grew by less than this share of the largest growth is left out of messages, which are for the few
+# functions to look at first.
+LEAST_GROWTH = 0.05
 
 
 def questions(floor: float | None, saved: Duel | None) -> list[Question]:
@@ -203,6 +208,8 @@ class RevisionRow:
         blind: the slowdown of wall time that must be ruled out in any case, as a share.
         confirmation: the verdicts of fresh processes; None if none was asked.
         reason: why this machine cannot run it.
+        growth: of the functions of both sides, the largest first; empty unless it is slower.
+        unprofiled: why it is slower and has no profile.
     """
 
     name: str
@@ -214,6 +221,14 @@ class RevisionRow:
     blind: float = 0.0
     confirmation: Confirmation | None = None
     reason: str = ""
+    growth: tuple[Growth, ...] = ()
+    unprofiled: str = ""
+
+    @property
+    def grown(self) -> tuple[Growth, ...]:
+        """Return the functions that grew, without those that grew by less than LEAST_GROWTH of the largest growth."""
+        least = LEAST_GROWTH * max((each.seconds for each in self.growth), default=0.0)
+        return tuple(each for each in self.growth if each.seconds > 0 and each.seconds >= least)
 
     def reasons(self, *, strict: bool) -> tuple[Reason, ...]:
         """Return why the test fails; empty if it passes.

@@ -12,10 +12,11 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 from .bets import Answer, Question, least_pairs
+from .evidence import Part, Times, replay
 from .order import OrderEffects
 from .score import Decided, Estimate, Score
 from .tail import TailQuestion
@@ -23,6 +24,8 @@ from .timing import Batch, InProcess, Side, Work, batch_size
 
 MAX_UNCHECKED = 8  # pairs that are measured before their results are checked, at most
 FIRST_LOOK = 16  # pairs after which the effects of the order are looked at, and again each time that they double
+
+NOT_SAVED = {"candidate_seconds", "done", "parts"}  # of a duel
 
 Check = Callable[[Any, Any], object]
 Progress = Callable[[int, float], object]
@@ -34,10 +37,10 @@ class Duel(Estimate):
 
     Attributes:
         name: of the duel, in the report.
-        pairs: how many were measured.
-        iterations: calls per batch, the same for both.
+        pairs: how many count.
+        iterations: calls per batch, the same for both; in the last part, if there are several.
         seconds: what all pairs took, checks included.
-        seed: of the coin that decided the orders.
+        seed: of the coin that decided the orders, likewise.
         alpha: probability of a wrong answer in this duel.
         note: a caveat about the numbers, or nothing.
         cpu: the estimate by the CPU clock; None where that is too coarse, and in saved runs up to 0004.
@@ -47,7 +50,9 @@ class Duel(Estimate):
         carry_over: the share by which a batch is slower after the candidate than after the reference, likewise.
         discards: whether a call was discarded before each batch, because one of these two hid the tolerance. Both are
             of the pairs before that, which count for nothing else.
-        candidate_batches: seconds per batch, in the order measured; not saved.
+        candidate_seconds: of the candidate, per call of each batch, in the order measured; not saved.
+        done: whether more pairs were not asked for; if not, the time was over. Not saved.
+        parts: what it was measured in, to continue it; not saved.
     """
 
     name: str
@@ -63,7 +68,9 @@ class Duel(Estimate):
     position: float | None = None
     carry_over: float | None = None
     discards: bool = False
-    candidate_batches: list[float] = field(default_factory=list, repr=False)
+    candidate_seconds: list[float] = field(default_factory=list, repr=False)
+    done: bool = True
+    parts: tuple[Part, ...] = field(default=(), repr=False)
 
     @classmethod
     def unmeasured(cls, name: str) -> "Duel":
@@ -78,9 +85,8 @@ class Duel(Estimate):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result without its single times, in JSON types."""
-        saved = asdict(self)
-        del saved["candidate_batches"]
-        return saved
+        saved = asdict(replace(self, candidate_seconds=[], parts=()))
+        return {key: value for key, value in saved.items() if key not in NOT_SAVED}
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Duel":
@@ -89,7 +95,7 @@ class Duel(Estimate):
         Raises:
             KeyError, IndexError, TypeError, ValueError, AttributeError: The data is something else.
         """
-        known = {f.name for f in fields(cls)}
+        known = {f.name for f in fields(cls)} - NOT_SAVED
         values = {key: value for key, value in saved.items() if key in known}
         values["answers"] = {
             name: type(question.answer())(**{**answer, "question": question})
@@ -121,8 +127,9 @@ def run_duel(
     check: Check | None = None,
     decided: Decided | None = None,
     progress: Progress | None = None,
+    evidence: Sequence[Part] = (),
 ) -> Duel:
-    """Run a duel.
+    """Run a duel, or continue one.
 
     Both sides are warmed up and their results compared before anything is measured. The results of every pair are
     compared, outside the timing, before the pair counts. If checks take longer than pairs, several pairs are measured
@@ -144,6 +151,7 @@ def run_duel(
         decided: called after each pair with the answers, by question; whether they suffice. By default every needed
             question must be answered.
         progress: called after each check, with the number of pairs that count and the seconds since the first pair.
+        evidence: the parts of this duel that were measured before; their pairs count. The seed must be a new one.
 
     Raises:
         AssertionError: from `check`. Any exception of either side propagates.
@@ -154,47 +162,88 @@ def run_duel(
     check(sides[0].call(), sides[1].call())
     iterations, note = batch_size(*sides)
     score = Score(questions, alpha, decided)
+    replay(score, evidence)
+    score.begin_part(iterations)
     least = least_pairs(questions, score.alpha)
-    order, discards, look = OrderEffects(), False, FIRST_LOOK
+    order, look = OrderEffects(), FIRST_LOOK
+    # Where calls are discarded from the first pair on, the order's effects are those that were seen before.
+    discards, anew = bool(evidence) and evidence[-1].discards, 0
+    effects = evidence[-1] if discards else order
+    times: list[Times] = []
     coin = random.Random(seed)
     checking = 0.0  # seconds that the last checks took
     start = time.monotonic()
-    while True:
+    elapsed = 0.0
+    while score.pairs < least or not (score.done or elapsed >= budget):
         measured = _measure_pairs(sides, iterations, coin, checking, discards=discards)
         began = time.monotonic()
         for pair in measured:
             check(pair.reference.result, pair.candidate.result)
         checking = time.monotonic() - began
         for pair in measured:
+            times.append(Times(pair.reference.wall, pair.reference.cpu, pair.candidate.wall, pair.candidate.cpu))
             score.add(pair.reference, pair.candidate)
             if not discards:
                 order.add(pair.reference.wall, pair.candidate.wall, reference_first=pair.reference_first)
         elapsed = time.monotonic() - start
         if progress:
             progress(score.pairs, elapsed)
-        if score.pairs >= least and (score.done or elapsed >= budget):
-            break
-        if not discards and score.pairs >= look:
+        finished = score.pairs >= least and (score.done or elapsed >= budget)
+        if not (finished or discards) and len(times) >= look:
             look *= 2
             discards = order.hide(_tolerance(questions) / 2)
             if discards:
                 score.begin_anew()
+                anew = len(times)
+    part = Part(
+        seed=seed,
+        iterations=iterations,
+        seconds=time.monotonic() - start,
+        pairs=times,
+        anew=anew,
+        discards=discards,
+        position=effects.position,
+        carry_over=effects.carry_over,
+        note=note,
+    )
+    return _duel(name, score, (*evidence, part), alpha)
+
+
+def recall(
+    name: str, questions: Sequence[Question], parts: Sequence[Part], *, alpha: float, decided: Decided | None = None
+) -> Duel:
+    """Return the duel that these parts make, without measuring: what `run_duel` returned after the last of them.
+
+    Raises:
+        ValueError: No pair of them counts.
+    """
+    score = Score(questions, alpha, decided)
+    replay(score, parts)
+    if not score.pairs:
+        raise ValueError(f"{name}: no pair was measured, so there is nothing to recall")
+    return _duel(name, score, tuple(parts), alpha)
+
+
+def _duel(name: str, score: Score, parts: tuple[Part, ...], alpha: float) -> Duel:
+    last = parts[-1]
     return Duel(
         name=name,
         pairs=score.pairs,
-        **vars(score.wall(iterations)),
-        iterations=iterations,
-        seconds=time.monotonic() - start,
-        seed=seed,
+        **vars(score.wall()),
+        iterations=last.iterations,
+        seconds=sum(part.seconds for part in parts),
+        seed=last.seed,
         alpha=alpha,
-        note=note,
-        cpu=score.cpu(iterations),
+        note=last.note,
+        cpu=score.cpu(),
         answers=score.answers,
         slow_calls=score.slow_calls,
-        position=order.position,
-        carry_over=order.carry_over,
-        discards=discards,
-        candidate_batches=score.candidate_batches,
+        position=last.position,
+        carry_over=last.carry_over,
+        discards=last.discards,
+        candidate_seconds=score.candidate_seconds,
+        done=score.done,
+        parts=parts,
     )
 
 

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .bets import Answer, Clock, Question, alpha_of_a_bet
@@ -69,8 +69,13 @@ class Score:
         self.alpha = alpha_of_a_bet(questions, alpha)
         self.answers = {question.name: question.answer() for question in questions}
         self._decided = decided or all_needed
-        self._recent = RunningMedian()
         self._begin()
+        self.begin_part(1)
+
+    def begin_part(self, iterations: int) -> None:
+        """Begin with batches of so many calls. What is a slow call is known anew; all else goes on."""
+        self._iterations = iterations
+        self._recent = RunningMedian()
 
     def begin_anew(self) -> None:
         """Forget the pairs, as `Answer.begin_anew` does, except in the bets on slow calls."""
@@ -83,14 +88,15 @@ class Score:
         self.pairs = 0
         self._settled: int | None = None  # the number of pairs that decided
         self._since = 0.0  # seconds of batches since then
-        self._batches: list[tuple[Batch, Batch]] = []
+        self._seconds: dict[Clock, list[tuple[float, float]]] = {"wall": [], "cpu": []}  # per call
         self._ratios: dict[Clock, list[float]] = {"wall": [], "cpu": []}
         self._deviations: dict[Clock, float] = {"wall": math.inf, "cpu": math.inf}
 
     def add(self, reference: Batch, candidate: Batch) -> None:
         """Add a pair."""
         self.pairs += 1
-        self._batches.append((replace(reference, result=None), replace(candidate, result=None)))
+        self._seconds["wall"].append((reference.wall / self._iterations, candidate.wall / self._iterations))
+        self._seconds["cpu"].append((reference.cpu / self._iterations, candidate.cpu / self._iterations))
         self._ratios["wall"].append(reference.wall / candidate.wall)
         self._ratios["cpu"].append(reference.cpu / candidate.cpu if candidate.cpu > 0 else math.nan)
         median = self._recent.before(reference.wall, candidate.wall)
@@ -133,25 +139,23 @@ class Score:
         shares = [answer.ruled_out(self.alpha) for answer in self.answers.values() if isinstance(answer, TailAnswer)]
         return shares[0] if shares else None
 
-    def wall(self, iterations: int) -> Estimate:
-        """Return the estimate by the wall clock, of calls of which a batch had `iterations`."""
-        return self._estimate("wall", [(there.wall, here.wall) for there, here in self._batches], iterations)
+    def wall(self) -> Estimate:
+        """Return the estimate by the wall clock."""
+        return self._estimate("wall")
 
-    def cpu(self, iterations: int) -> Estimate | None:
+    def cpu(self) -> Estimate | None:
         """Return the estimate by the CPU clock; None if that is too coarse on this system."""
-        if not all(map(math.isfinite, self._ratios["cpu"])):
-            return None
-        return self._estimate("cpu", [(there.cpu, here.cpu) for there, here in self._batches], iterations)
+        return self._estimate("cpu") if all(map(math.isfinite, self._ratios["cpu"])) else None
 
     @property
-    def candidate_batches(self) -> list[float]:
-        """Return the candidate's wall seconds per batch, in the order measured."""
-        return [candidate.wall for _, candidate in self._batches]
+    def candidate_seconds(self) -> list[float]:
+        """Return the candidate's wall seconds per call of each batch, in the order measured."""
+        return [candidate for _, candidate in self._seconds["wall"]]
 
-    def _estimate(self, clock: Clock, seconds: Sequence[tuple[float, float]], iterations: int) -> Estimate:
+    def _estimate(self, clock: Clock) -> Estimate:
         ratios = self._ratios[clock]
         low, high, coverage = median_interval(ratios)
-        reference, candidate = (statistics.median(times) / iterations for times in zip(*seconds, strict=True))
+        reference, candidate = (statistics.median(times) for times in zip(*self._seconds[clock], strict=True))
         limits = confidence_sequence(ratios, self.alpha)
         return Estimate(statistics.median(ratios), (low, high), coverage, limits, reference, candidate)
 

@@ -3,20 +3,23 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from ..compare.confirm import ORDERS, Confirmation, confirm
+from ..compare.evidence import Kept
 from ..judge.rules import RevisionRow, revision_decided, revision_verdict
-from ..measure.duel import Check
+from ..measure.duel import Check, Duel, recall
+from ..measure.profile import ProfileError, growth
 from ..measure.timing import InProcess, Work, settled_memory
 from ..report.words import revision_failure
 from .benchmarks import claim, record
 from .fixtures import names
 from .progress import progress_of
 from .session import SESSION, Session
-from .settings import settings_of
+from .settings import DuelSettings, settings_of
 
 Build = Callable[[Any], Work]
 
@@ -26,11 +29,12 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
     """Duel a variant with itself at another revision: `against(package, variant, build, *, check) -> RevisionRow`.
 
     `package` ("impl.counter") has a dict VARIANTS, here and at the revision of --against. `build(VARIANTS[variant])` is
-    called for both and returns work without arguments. `check` is called with both results, the other revision's first,
-    and raises AssertionError if they differ. If the variant here has a callable `unsupported` that returns a reason,
-    the verdict is "unsupported" and the test is skipped. Tests with this fixture are deselected without --against, all
-    others with it. `@pytest.mark.gate(tolerance=5, blind=20, budget=60)` overrides the options for one test, and
-    `clock="wall"` leaves CPU time out, for work that waits, polls or spins.
+    called for both and returns work without arguments. What is no variant is an attribute: `against("impl.evaluation",
+    "load_data", build, check=check)` calls `build(load_data)`. `check` is called with both results, the other
+    revision's first, and raises AssertionError if they differ. If the variant here has a callable `unsupported` that
+    returns a reason, the verdict is "unsupported" and the test is skipped. Tests with this fixture are deselected
+    without --against, all others with it. `@pytest.mark.gate(tolerance=5, blind=20, budget=60)` overrides the options
+    for one test, and `clock="wall"` leaves CPU time out, for work that waits, polls or spins.
 
     Raises:
         AssertionError: The variant is slower, here and in fresh processes; the duel cannot see a slowdown of --blind;
@@ -53,30 +57,20 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
             tolerance=settings.tolerance,
             blind=settings.blind,
         )
-        sides = _sides(session, row, package, variant, build)
-        if sides is not None:
-            reference, candidate = sides
-            _same_results(row, reference, candidate, check)
-            with settled_memory():
-                result = session.runner(
-                    name,
-                    InProcess(reference, collects=True),
-                    InProcess(candidate, collects=True),
-                    settings.questions(),
-                    alpha=session.alpha,
-                    budget=settings.budget,
-                    seed=session.seed(request.node.nodeid),
-                    check=check,
-                    decided=revision_decided,
-                    progress=progress_of(request.config, name),
-                )
+        result, sides = _earlier(session, settings, row), None
+        if result is None or not (result.done or _time_is_over(session, settings)):
+            sides = _sides(session, row, package, variant, build)
+            result = sides and _measured(session, request, settings, row, sides, check=check, earlier=result)
+        if result is not None:
             record(benchmark, result, "against")
             row = replace(row, verdict=revision_verdict(result) or "inconclusive", duel=result)
             if row.verdict == "slower" and not session.settings.confirming:
-                confirmation = _confirmation(session, request, package)
+                confirmation = _confirmation(session, request, settings, row, package)
                 row = replace(
                     row, verdict="slower" if confirmation.agrees else "inconclusive", confirmation=confirmation
                 )
+                if confirmation.agrees:
+                    row = _profiled(row, session, package, sides)
         session.findings.compared.append(row)
         if failure := revision_failure(row, strict=session.settings.strict):
             raise AssertionError(failure)
@@ -85,28 +79,105 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
     return run
 
 
-def _confirmation(session: Session, request: pytest.FixtureRequest, package: str) -> Confirmation:
-    """Repeat the duel in fresh processes, each of which gets the alpha of the one duel."""
-    if session.revision is None:
+def _earlier(session: Session, settings: DuelSettings, row: RevisionRow) -> Duel | None:
+    """Return what was measured before, in earlier turns or by the run that left the evidence; None if nothing was."""
+    if session.turns is not None and row.test in session.turns.duels:
+        return session.turns.duels[row.test]
+    parts = session.kept(row.test, settings).parts
+    if not parts:
+        return None
+    return recall(row.name, settings.questions(), parts, alpha=session.alpha, decided=revision_decided)
+
+
+def _time_is_over(session: Session, settings: DuelSettings) -> bool:
+    return settings.takes_turns and session.turns is not None and session.turns.over
+
+
+def _measured(
+    session: Session,
+    request: pytest.FixtureRequest,
+    settings: DuelSettings,
+    row: RevisionRow,
+    sides: tuple[Work, Work],
+    *,
+    check: Check,
+    earlier: Duel | None,
+) -> Duel:
+    """Run the duel, or continue it.
+
+    Raises:
+        Deferred: It is open, and there is time for another turn.
+    """
+    __tracebackhide__ = True
+    reference, candidate = sides
+    turns = session.turns if settings.takes_turns else None
+    parts = earlier.parts if earlier is not None else ()
+    _same_results(row, reference, candidate, check)
+    with settled_memory():
+        result = session.runner(
+            row.name,
+            InProcess(reference, collects=True),
+            InProcess(candidate, collects=True),
+            settings.questions(),
+            alpha=session.alpha,
+            budget=settings.budget if turns is None else turns.turn(),
+            seed=session.seed(row.test, len(parts)),
+            check=check,
+            decided=revision_decided,
+            progress=progress_of(request.config, row.name),
+            evidence=parts,
+        )
+    session.keep(row.test, settings, Kept(result.parts))
+    if turns is not None and not (result.done or turns.over):
+        raise turns.defer(row.test, result)
+    return result
+
+
+def _confirmation(
+    session: Session, request: pytest.FixtureRequest, settings: DuelSettings, row: RevisionRow, package: str
+) -> Confirmation:
+    """Repeat the duel in fresh processes, each of which gets the alpha of the one duel.
+
+    What the run that left the evidence has asked is not asked again: a second chance would be one for chance.
+    """
+    if session.revision is None or row.duel is None:
         raise AssertionError("only a duel against a revision can be confirmed")
+    if verdicts := session.kept(row.test, settings).confirmation:
+        return Confirmation(verdicts)
     options = {
         "--against": session.revision.commit,
         "--tolerance": session.settings.tolerance * 100,
         "--blind": session.settings.blind * 100,
         "--alpha": session.alpha,
-        "--budget": session.settings.budget,
+        "--budget": settings.budget,
     }
-    return confirm(request.config.rootpath, request.node.nodeid, package, options)
+    confirmation = confirm(request.config.rootpath, request.node.nodeid, package, options)
+    session.keep(row.test, settings, Kept(row.duel.parts, confirmation.verdicts))
+    return confirmation
+
+
+def _profiled(row: RevisionRow, session: Session, package: str, sides: tuple[Work, Work] | None) -> RevisionRow:
+    """Add which functions grew, or why there is no profile: that changes no verdict."""
+    if sides is None:
+        return replace(row, unprofiled="both sides were measured by an earlier run")
+    there = session.revision and session.revision.load(package)
+    alias = there.__name__.partition(".")[0] if there else ""
+    suffix = alias.removeprefix(package.partition(".")[0])
+    try:
+        return replace(row, growth=growth(*sides, suffix=suffix))
+    except ProfileError as error:
+        return replace(row, unprofiled=str(error))
 
 
 def _sides(session: Session, row: RevisionRow, package: str, variant: str, build: Build) -> tuple[Work, Work] | None:
-    """Return the work of the revision and of the working tree, or None if the revision has no such variant."""
+    """Return the work of the revision and of the working tree, or None if the revision has nothing of that name."""
     __tracebackhide__ = True
     if session.revision is None:
         raise pytest.UsageError("the fixture `against` needs --against REV")
-    here = importlib.import_module(package).VARIANTS[variant]
-    reference_package = session.revision.load(package)
-    there = getattr(reference_package, "VARIANTS", {}).get(variant)
+    here = _entry(importlib.import_module(package), variant)
+    there = _entry(session.revision.load(package), variant)
+    if here is None:
+        raise AssertionError(f"{package} has neither a variant nor an attribute {variant!r}: removed or renamed?")
     if reason := _unsupported(here):
         if there is not None and hasattr(there, "unsupported") and not _unsupported(there):
             raise AssertionError(f"{row.name} runs at {row.revision} and is unsupported here: {reason}")
@@ -129,6 +200,16 @@ def _sides(session: Session, row: RevisionRow, package: str, variant: str, build
     if not refused:
         return works["reference"], works["candidate"]
     raise _refused(session, row, refused)
+
+
+def _entry(package: ModuleType | None, name: str) -> Any:
+    """Return the variant of that name, or else the attribute; None if there is neither.
+
+    Modules do not count: that of a variant often has its name.
+    """
+    variants = getattr(package, "VARIANTS", {})
+    entry = variants[name] if name in variants else getattr(package, name, None)
+    return None if isinstance(entry, ModuleType) else entry
 
 
 def _unsupported(variant: Any) -> str | None:

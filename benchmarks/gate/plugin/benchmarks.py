@@ -22,6 +22,6 @@ def claim(benchmark: Any) -> None:
 def record(benchmark: Any, duel: Duel, key: str = "duel") -> None:
     """Hand a duel's candidate to pytest-benchmark as this test's rounds, and its summary as extra_info[key]."""
     stats = benchmark._make_stats(duel.iterations)  # noqa: SLF001 - no public way to add times from elsewhere
-    for seconds in duel.candidate_batches:
-        stats.update(seconds)
+    for seconds in duel.candidate_seconds:
+        stats.update(seconds * duel.iterations)
     benchmark.extra_info[key] = duel.to_dict()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ..compare import saved
+from ..compare.evidence import Evidence, EvidenceError
 from ..compare.listing import measures
 from ..compare.revision import Revision, RevisionError
 from ..measure import machine
@@ -20,6 +21,7 @@ from .benchmarks import claim
 from .saved_runs import anchor_storage, choose_runs
 from .session import CANARY, CONTROL, SESSION, Session
 from .settings import Settings, read_settings
+from .turns import Turns, run_test
 
 SELFCHECK = Path(__file__).with_name("selfcheck.py")
 DUELS = {"duel", "against"}  # the fixtures that take a share of alpha
@@ -32,9 +34,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--budget",
         type=float,
-        default=30.0,
         metavar="SECONDS",
-        help="time after which a duel ends without a verdict (default: 30)",
+        help="time after which a duel ends without a verdict (default: 30; with --against, see --gate-minutes)",
+    )
+    add(
+        "--gate-minutes",
+        type=float,
+        metavar="MINUTES",
+        help="with --against: time that all duels share, in turns (default: 6, unless --budget gives each its own)",
     )
     add("--alpha", type=float, default=0.001, help="probability of any wrong verdict in the suite (default: 0.001)")
     add("--duel-seed", type=int, metavar="N", help="seed of the order within pairs (default: a new one, and printed)")
@@ -65,6 +72,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="admit that a benchmark of the saved run or the other revision is gone; repeatable",
     )
+    add(
+        "--evidence",
+        type=Path,
+        metavar="FILE",
+        help="with --against: keep what the duels measure in FILE, and continue what an earlier run left in it",
+    )
     add("--gate-report", type=Path, metavar="FILE", help="write the gate's findings as Markdown")
     add("--gate-json", type=Path, metavar="FILE", help="write the gate's findings as JSON, see gate.schema.json")
     # For processes that confirm: the side to load first ("reference" or "candidate"), and the package.
@@ -83,6 +96,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = read_settings(config)
     runner = config.hook.pytest_gate_runner(config=config) or run_duel
     session = Session(settings, machine.describe(), runner, _open_revision(config, settings))
+    session.evidence = _open_evidence(config, session.revision)
     config.stash[SESSION] = session
     anchor_storage(config)
     if config.getoption("benchmark_compare"):
@@ -105,6 +119,18 @@ def _open_revision(config: pytest.Config, settings: Settings) -> Revision | None
     if settings.confirming == "reference":
         revision.load(settings.package)  # before the benchmark modules load the working tree's
     return revision
+
+
+def _open_evidence(config: pytest.Config, revision: Revision | None) -> Evidence | None:
+    path = config.getoption("evidence")
+    if path is None:
+        return None
+    if revision is None:
+        raise pytest.UsageError("--evidence is that of a comparison: add --against")
+    try:
+        return Evidence.open(path, config.rootpath, revision.commit)
+    except (EvidenceError, RevisionError) as error:
+        raise pytest.UsageError(f"--evidence: {error}") from error
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -147,6 +173,20 @@ def pytest_collection_modifyitems(
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     first, last = _selfchecks(session) if gate.gated else ([], [])
     items[:] = [*first, *wanted, *last]
+    if gate.revision and gate.settings.minutes is not None:
+        gate.turns = Turns.of(gate.settings.minutes, (item.nodeid for item in wanted))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a test with the fixture `against`: where duels take turns it may run again, before the last self-check."""
+    turns = item.config.stash[SESSION].turns
+    if turns is None or "against" not in _fixtures(item):
+        return None
+    if run_test(item, nextitem, turns, before=1):
+        findings = item.config.stash[SESSION].findings
+        findings.notes = [note for note in findings.notes if note.test != item.nodeid]
+    return True
 
 
 def _fixtures(item: pytest.Item) -> list[str]:
@@ -175,7 +215,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     gate = item.config.stash[SESSION]
     part = "selfcheck" if item.path == SELFCHECK else item.path.stem.removeprefix("test_")
     gate.findings.took[part] = gate.findings.took.get(part, 0.0) + report.duration
-    if report.skipped:
+    if report.skipped and not (gate.turns and item.nodeid in gate.turns.deferred):
         gate.skipped[item.nodeid] = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
     if report.failed:
         gate.failed.add(item.nodeid)

@@ -8,13 +8,16 @@ from typing import Any, Protocol
 import pytest
 
 from ..compare import saved
+from ..compare.evidence import Evidence, Kept
 from ..compare.revision import Revision
 from ..measure.bets import Question
 from ..measure.duel import Check, Duel, Progress
+from ..measure.evidence import Part
 from ..measure.score import Decided
 from ..measure.timing import Side, Work
 from ..report.findings import Findings
-from .settings import Settings
+from .settings import DuelSettings, Settings
+from .turns import Turns
 
 CONTROL, CANARY = "control", "canary"  # the duels by which a run proves itself; they share alpha with all others
 
@@ -35,8 +38,9 @@ class Runner(Protocol):
         check: Check | None = None,
         decided: Decided | None = None,
         progress: Progress | None = None,
+        evidence: Sequence[Part] = (),
     ) -> Duel:
-        """Run a duel."""
+        """Run a duel, or continue one."""
 
 
 @dataclass
@@ -49,6 +53,8 @@ class Session:
         runner: what runs its duels.
         revision: the other revision; None without --against.
         runs: the saved runs that it is judged by.
+        evidence: the file of --evidence; None without one.
+        turns: of the duels with the revision; None if each has a time limit of its own.
         duels: the number of duels that share alpha.
         collected: ids of the tests that measure, deselected ones included.
         findings: its results.
@@ -63,6 +69,8 @@ class Session:
     runner: Runner
     revision: Revision | None = None
     runs: list[saved.Run] = field(default_factory=list)
+    evidence: Evidence | None = None
+    turns: Turns | None = None
     duels: int = 1
     collected: frozenset[str] = frozenset()
     findings: Findings = field(default_factory=Findings)
@@ -81,9 +89,21 @@ class Session:
         """Return the alpha of one duel."""
         return self.settings.alpha / self.duels
 
-    def seed(self, test: str) -> int:
-        """Return the seed of one test's duel."""
-        return random.Random(f"{self.settings.seed} {test}").getrandbits(32)
+    def seed(self, test: str, part: int = 0) -> int:
+        """Return the seed of one test's duel; of each part its own."""
+        return random.Random(f"{self.settings.seed} {test}{f' {part}' if part else ''}").getrandbits(32)
+
+    def kept(self, test: str, settings: DuelSettings) -> Kept:
+        """Return what an earlier run has left of one test's duel, see --evidence."""
+        return self.evidence.of(test, self._of_duel(settings)) if self.evidence else Kept()
+
+    def keep(self, test: str, settings: DuelSettings, kept: Kept) -> None:
+        """Leave what was measured of one test's duel to a later run, with --evidence."""
+        if self.evidence:
+            self.evidence.keep(test, self._of_duel(settings), kept)
+
+    def _of_duel(self, settings: DuelSettings) -> tuple[float | bool, ...]:
+        return self.alpha, settings.tolerance, settings.blind, settings.cpu
 
     def saved_duel(self, test: str) -> tuple[Duel | None, str]:
         """Return a test's duel in the last run that has it, and the name of that run."""

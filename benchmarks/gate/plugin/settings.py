@@ -9,6 +9,9 @@ import pytest
 from ..judge.rules import revision_questions
 from ..measure.bets import Question
 
+BUDGET = 30.0  # seconds of a duel that takes no turns
+GATE_MINUTES = 6.0  # that the duels against another revision share
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -16,7 +19,8 @@ class Settings:
 
     Attributes:
         alpha: probability of any wrong verdict; of the one duel in a process that confirms.
-        budget: seconds after which a duel ends without a verdict.
+        budget: seconds after which a duel ends without a verdict, if it takes no turns.
+        minutes: what the duels against another revision share, in turns; None if each has the `budget`.
         seed: of the coins that decide the order within pairs.
         tolerance: the slowdown that must not be missed, as a share.
         blind: the slowdown of wall time that must be ruled out in any case, as a share.
@@ -29,6 +33,7 @@ class Settings:
     alpha: float
     budget: float
     seed: int
+    minutes: float | None = None
     tolerance: float = 0.03
     blind: float = 0.1
     strict: bool = False
@@ -42,13 +47,16 @@ class DuelSettings:
     """The settings of one test with the fixture `against`: those of the session, or its mark's.
 
     Attributes:
-        tolerance, blind, budget: as in `Settings`.
+        tolerance, blind: as in `Settings`.
+        budget: likewise; of each fresh process where the duel takes turns.
+        takes_turns: whether the duel shares the time of others.
         cpu: whether CPU time counts as well.
     """
 
     tolerance: float
     blind: float
     budget: float
+    takes_turns: bool = False
     cpu: bool = True
 
     def questions(self) -> list[Question]:
@@ -66,11 +74,10 @@ def read_settings(config: pytest.Config) -> Settings:
     Raises:
         UsageError: An option makes no sense.
     """
-    alpha, budget, seed = (config.getoption(name) for name in ("alpha", "budget", "duel_seed"))
+    alpha, seed = (config.getoption(name) for name in ("alpha", "duel_seed"))
     if not 0 < alpha < 1:
         raise pytest.UsageError(f"--alpha is a probability between 0 and 1, not {alpha}")
-    if not budget >= 0:
-        raise pytest.UsageError(f"--budget is a number of seconds, not {budget}")
+    budget, minutes = _time_limits(config)
     removed = tuple(config.getoption("removed"))
     if removed and config.getoption("against") is None and not config.getoption("benchmark_compare"):
         raise pytest.UsageError("--removed admits what a comparison misses: add --against or --benchmark-compare")
@@ -84,6 +91,7 @@ def read_settings(config: pytest.Config) -> Settings:
         alpha=alpha,
         budget=budget,
         seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
+        minutes=minutes,
         tolerance=tolerance,
         blind=blind,
         # pytest's own flag, from version 9 on a setting as well, applies to the gate too.
@@ -94,13 +102,25 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
+def _time_limits(config: pytest.Config) -> tuple[float, float | None]:
+    """Return the seconds of a duel on its own, and the minutes that duels share; None if each is on its own."""
+    budget, minutes = config.getoption("budget"), config.getoption("gate_minutes")
+    for option, value, unit in (("--budget", budget, "seconds"), ("--gate-minutes", minutes, "minutes")):
+        if value is not None and not 0 <= value < float("inf"):
+            raise pytest.UsageError(f"{option} is a number of {unit}, not {value}")
+    if budget is not None and minutes is not None:
+        raise pytest.UsageError("--budget is the time of each duel, --gate-minutes that of all: give one of them")
+    shared = GATE_MINUTES if minutes is None else minutes
+    return (BUDGET, shared) if budget is None else (budget, None)
+
+
 def settings_of(settings: Settings, node: pytest.Item) -> DuelSettings:
     """Return one test's settings: the options, or its mark `gate(tolerance=..., blind=..., budget=..., clock="wall")`.
 
     Raises:
         UsageError: The mark makes no sense.
     """
-    of_test = DuelSettings(settings.tolerance, settings.blind, settings.budget)
+    of_test = DuelSettings(settings.tolerance, settings.blind, settings.budget, settings.minutes is not None)
     for mark in reversed(list(node.iter_markers("gate"))):
         given = dict(mark.kwargs)
         if mark.args or set(given) - {"tolerance", "blind", "budget", "clock"} or given.get("clock", "wall") != "wall":
@@ -110,7 +130,8 @@ def settings_of(settings: Settings, node: pytest.Item) -> DuelSettings:
             )
         if "clock" in given:
             of_test = replace(of_test, cpu=False)
-        of_test = replace(of_test, budget=given.get("budget", of_test.budget))
+        if "budget" in given:
+            of_test = replace(of_test, budget=given["budget"], takes_turns=False)
         try:
             shares = {name: given[name] / 100 for name in ("tolerance", "blind") if name in given}
             of_test = replace(of_test, **shares)

@@ -12,7 +12,7 @@ from ..judge.rules import JudgedDuel, RevisionRow, deciding_clock, detectable
 from .findings import Findings
 from .words import remark
 
-VERSION = 3
+VERSION = 4
 
 
 def as_json(
@@ -58,6 +58,8 @@ def _revision_row(row: RevisionRow) -> dict[str, Any]:
         "detectable_slowdown": row.duel and detectable(row.duel, deciding_clock(row.duel)),
         "note": remark(row),
         "duel": row.duel and row.duel.to_dict(),
+        "profile": [asdict(each) for each in row.growth],
+        "unprofiled": row.unprofiled,
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from html import escape
 from itertools import groupby
 
 from tabulate import tabulate
@@ -9,7 +10,7 @@ from tabulate import tabulate
 from ..judge.memory import MIB, MemoryRow
 from ..judge.rules import JudgedDuel, RevisionRow, by_clock, deciding_clock, detectable
 from .findings import Findings
-from .words import CLOCK_NAMES, evidence, limits, notes_of_a_test, number, remark
+from .words import CLOCK_NAMES, evidence, limits, no_profile, notes_of_a_test, number, profile_cells, remark
 
 REVISION_COLUMNS = (
     "against another revision",
@@ -23,6 +24,8 @@ REVISION_COLUMNS = (
 )
 DUEL_COLUMNS = ("duel", "verdict", "times faster", "interval", "floor", "pairs", "seconds", "saved")
 MEMORY_COLUMNS = ("memory", "verdict", "reference", "candidate", "ratio", "ceiling", "saved")
+PROFILE_COLUMNS = ("function", "ms there", "ms here", "calls there", "calls here")
+PROFILE_ROWS = 20
 Row = tuple[str, ...]
 
 
@@ -37,7 +40,17 @@ def terminal(findings: Findings) -> Iterator[str]:
 def markdown(findings: Findings) -> str:
     """Return the findings as a Markdown text."""
     tables = [table(header, rows, "pipe") + "\n" for header, rows in _tables(findings)]
-    return "\n".join([*tables, *(f"- {sentence}" for sentence in _sentences(findings))]) + "\n"
+    profiles = [_profile(row) for row in findings.compared if row.growth]
+    return "\n".join([*tables, *profiles, *(f"- {sentence}" for sentence in _sentences(findings))]) + "\n"
+
+
+def _profile(row: RevisionRow) -> str:
+    """Return the functions that changed most, collapsed, the one that grew most first."""
+    changed = sorted(row.growth, key=lambda each: abs(each.seconds), reverse=True)[:PROFILE_ROWS]
+    ordered = sorted(changed, key=lambda each: each.seconds, reverse=True)
+    rows = [(f"`{each.function}`", *profile_cells(each)) for each in ordered]
+    summary = f"{escape(row.name)}: what grew, per call of the work (by a profiler: where, and not how much)"
+    return f"<details><summary>{summary}</summary>\n\n{table(PROFILE_COLUMNS, rows, 'pipe')}\n\n</details>\n"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], form: str) -> str:
@@ -79,6 +92,8 @@ def _caveats(findings: Findings) -> Iterator[str]:
             yield f"{row.name}: {evidence(row)}"
         elif text := remark(row):
             yield f"{row.name}: {text}"
+        if row.unprofiled:
+            yield f"{row.name}: {no_profile(row)}"
     for judged in findings.duels:
         if judged.duel.note:
             yield f"{judged.duel.name}: {judged.duel.note}"

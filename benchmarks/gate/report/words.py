@@ -20,10 +20,12 @@ from ..judge.rules import (
 from ..measure.bets import Clock
 from ..measure.duel import Duel
 from ..measure.evalue import log_evalue
+from ..measure.profile import Growth
 from ..measure.tail import SLOW, TailAnswer
 from .findings import Note
 
 CLOCK_NAMES: dict[Clock, str] = {"wall": "wall", "cpu": "CPU"}
+PROFILE_LINES = 5  # functions in the message of a failed test
 
 
 def duel_failure(row: JudgedDuel) -> str | None:
@@ -86,10 +88,11 @@ def revision_failure(row: RevisionRow, *, strict: bool) -> str | None:
     reasons = row.reasons(strict=strict)
     if Reason.SLOWER in reasons and row.duel is not None:
         confirmed = f"; {confirmation(row.confirmation)}" if row.confirmation else ""
-        return (
+        text = (
             f"{row.name} is slower than at {row.revision}: {slowdown(row.duel)}{confirmed}. Find what made it slower "
             "(--benchmark-cprofile, --torch-profile). If the slowdown is intended, say so in the review."
         )
+        return "\n".join([text, *_profile(row)])
     if Reason.BLIND in reasons:
         return (
             f"{row.name} against {row.revision} is blind: {evidence(row)}, and a slowdown of {row.blind:.0%} "
@@ -100,12 +103,37 @@ def revision_failure(row: RevisionRow, *, strict: bool) -> str | None:
     return None
 
 
+def _profile(row: RevisionRow) -> Iterator[str]:
+    """Yield which functions grew most, or why that is unknown."""
+    if row.unprofiled:
+        yield no_profile(row)
+    elif row.growth and not row.grown:
+        yield "No function grew in the profile of both sides."
+    elif row.grown:
+        yield "What grew, per call of the work and by a profiler, which shows where and not how much:"
+        for each in row.grown[:PROFILE_LINES]:
+            there, here, calls_there, calls_here = profile_cells(each)
+            yield f"  {each.function}: {there} ms there, {here} ms here; calls: {calls_there} there, {calls_here} here"
+
+
+def no_profile(row: RevisionRow) -> str:
+    """Return why nothing is known of the functions that grew."""
+    return f"There is no profile of both sides: {row.unprofiled}"
+
+
+def profile_cells(growth: Growth) -> tuple[str, str, str, str]:
+    """Return a function's milliseconds there and here, and its calls there and here, per call of the work."""
+    there, here = (f"{seconds * 1e3:,.3f}" for seconds in (growth.reference_seconds, growth.candidate_seconds))
+    return there, here, quantity(growth.reference_calls, ""), quantity(growth.candidate_calls, "")
+
+
 def confirmation(result: Confirmation) -> str:
     """Return the verdicts of the fresh processes in words."""
+    count = f"{result.slower} of {len(result.verdicts)} fresh processes"
     if result.agrees:
-        return "confirmed in two fresh processes"
-    order, verdict = list(result.verdicts.items())[-1]
-    return f"slower in this process and {verdict} in a fresh one ({order} loaded first): memory layout, or chance"
+        return f"confirmed in {count}"
+    others = sorted(set(result.verdicts) - {"slower"})
+    return f"slower in this process, and in {count} ({' or '.join(others)} in the others): memory layout, or chance"
 
 
 def remark(row: RevisionRow) -> str:
@@ -140,7 +168,10 @@ def evidence(row: RevisionRow) -> str:
     least = detectable(row.duel)
     finest = f"a slowdown of {least:.1%} was detectable" if least < math.inf else "no slowdown was detectable"
     return "; ".join(
-        filter(None, (remark(row), f"in {row.duel.seconds:.0f} s {finest}", "--budget SECONDS gives it more time"))
+        filter(
+            None,
+            (remark(row), f"in {row.duel.seconds:.0f} s {finest}", "--gate-minutes or --budget gives it more time"),
+        )
     )
 
 

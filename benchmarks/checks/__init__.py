@@ -1,0 +1,1 @@
+"""Comparisons of results that are too long for a benchmark module."""
