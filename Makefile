@@ -45,14 +45,14 @@ bisect: $(READY)  ## which commit made it slower: make bisect GOOD=REV BAD=REV [
 	@test -n "$(GOOD)" && test -n "$(BAD)" || { echo "make bisect: name both ends: make bisect GOOD=REV BAD=REV [TEST=ID-or-k-expression]" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.gate.compare.bisect "$(GOOD)" "$(BAD)" --collect benchmarks $(if $(TEST),--test '$(TEST)') $(ARGS)
 
-# Two processes share the tests; those marked `serial` follow, one at a time. With ARGS a single process runs all that they select.
+# Two processes share the files of tests, so that what a file shares is built once; those marked `serial` follow, one at a time. With ARGS a single process runs all that they select.
 RUN_TESTS := $(BIN)/python -m pytest --benchmark-skip
 test: $(READY)  ## the tests: everything that is checked and not timed
 	@mkdir -p $(RESULTS)
 ifdef ARGS
 	$(RUN_TESTS) --junit-xml=$(RESULTS)/test.xml $(ARGS)
 else
-	$(RUN_TESTS) -m "not serial" --numprocesses=auto --dist=worksteal --junit-xml=$(RESULTS)/test.xml
+	$(RUN_TESTS) -m "not serial" --numprocesses=auto --dist=loadfile --junit-xml=$(RESULTS)/test.xml
 	$(RUN_TESTS) -m serial --junit-xml=$(RESULTS)/test-serial.xml
 endif
 	@echo "results: $(RESULTS)/"
