@@ -45,7 +45,8 @@ bisect: $(READY)  ## which commit made it slower: make bisect GOOD=REV BAD=REV [
 	@test -n "$(GOOD)" && test -n "$(BAD)" || { echo "make bisect: name both ends: make bisect GOOD=REV BAD=REV [TEST=ID-or-k-expression]" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.gate.compare.bisect "$(GOOD)" "$(BAD)" --collect benchmarks $(if $(TEST),--test '$(TEST)') $(ARGS)
 
-# Two processes share the files of tests, so that what a file shares is built once; those marked `serial` follow, one at a time. With ARGS a single process runs all that they select.
+# Each file of tests has one of two processes, so that what the file shares is built once; tests marked `serial` follow,
+# one at a time. With ARGS a single process runs all that they select.
 RUN_TESTS := $(BIN)/python -m pytest --benchmark-skip
 test: $(READY)  ## the tests: everything that is checked and not timed
 	@mkdir -p $(RESULTS)
