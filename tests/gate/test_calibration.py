@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,7 @@ from benchmarks.gate.calibration.cases import Calibrating, CasesError, unchanged
 from benchmarks.gate.calibration.neighbours import NeighbourError, noisy_neighbours
 from benchmarks.gate.calibration.program import Workload, main, split
 from benchmarks.gate.calibration.results import Goal, limits
-from benchmarks.gate.calibration.trials import ALPHA, Findings, mixed, sorting_subject
+from benchmarks.gate.calibration.trials import ALPHA, Findings, Trial, mixed, sorting_subject
 from benchmarks.gate.measure.duel import Duel
 
 TINY = (Workload(sorting_subject("tiny", 3), 0.5, 0.5, 0.5), Workload(sorting_subject("small", 30), 0.5, 0.5, 0.5))
@@ -237,10 +238,11 @@ def test_control(request):
 
 @pytest.fixture
 def toy(pytester, request):
-    def run(*options):
+    def run(*options, **more):
         pytester.makepyfile(test_toy=CASE)
         findings = Findings()
-        plugin = Calibrating(findings, {}, SimpleNamespace(budget=0.0, case_seconds=3.0), seed=1)
+        settings = {"budget": 0.0, "case_seconds": 3.0, "targets_only": False, "noise": 3, **more}
+        plugin = Calibrating(findings, {}, SimpleNamespace(**settings), seed=1)
         return findings, pytester.runpytest_inprocess("-p", "no:cacheprovider", *options, plugins=[plugin])
 
     return run
@@ -254,6 +256,25 @@ def test_a_cases_own_benchmark_is_calibrated(toy, monkeypatch):
     assert findings.subjects == ["toy test_revision[fast]"]  # and not the control
     assert {trial.slowdown for trial in findings.trials} == {0.0, *trials.SLOWDOWNS}
     assert 3 <= findings.seconds < 9
+
+
+@pytest.mark.parametrize(("noise", "slowdown"), [(3, (0.03, 0.03)), (0, trials.TIGHT)], ids=["noisy", "quiet"])
+def test_a_case_is_calibrated_by_its_target_alone(toy, monkeypatch, noise, slowdown):
+    monkeypatch.setattr(cases, "TARGET", 5)
+    monkeypatch.setattr("pytest_benchmark.plugin.get_cpu_info", dict)
+    findings, _ = toy("-p", "benchmarks.gate.plugin", targets_only=True, noise=noise, case_seconds=30)
+    rows = Counter((trial.slowdown, trial.tolerance) for trial in findings.trials)
+    assert rows == {(0.0, 0.03): 5, slowdown: 5}
+
+
+@pytest.mark.parametrize(("found", "met"), [(38, True), (37, False)])
+def test_a_target_of_a_case_is_95_per_cent(found, met):
+    duels = [Trial("case", 0.03, 0.03, "slower" if i < found else "same", 20, 1.0 + i, 0.97, 0.01) for i in range(40)]
+    calibrated = program.Calibration("", {}, 3, 30.0, 1, (), [], [], cases=Findings(duels))
+    target = calibrated.targets()[-1]
+    assert (target.name, target.wanted, target.met) == ("slowdown of 3 % detected, case", "95%", met)
+    assert target.measured.startswith(f"{found} of 40 (")
+    assert target.measured.endswith("median 20.5 s, at most 40.0 s")
 
 
 def test_a_gate_without_the_hook_is_an_error(toy):

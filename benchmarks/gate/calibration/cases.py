@@ -12,11 +12,13 @@ from ..measure.duel import Duel, run_duel
 from ..measure.timing import Side, Work, settled_memory
 from ..plugin.session import CANARY, CONTROL, Runner
 from .other_tools import Rule
-from .trials import Findings, Subject, jobs_of, measure, mixed
+from .results import case_goal
+from .trials import Findings, Job, Subject, jobs_of, measure, mixed
 
 ROOT = Path(__file__).parents[3]
 # More than a benchmark has time for: its time limit ends it, and the rows take turns until then.
 SAME, TRIALS, OTHER_TOOLS = 400, 100, 20
+TARGET = 40  # duels of each row with --targets-only
 
 
 class CasesError(RuntimeError):
@@ -41,7 +43,7 @@ class Calibrating:
         if name not in {CONTROL, CANARY}:
             works = [side if callable(side) else side.call for side in (reference, candidate)]
             subject = Subject(name, lambda: (works[0], works[1]), keywords.get("check"), collects=True)
-            jobs = tqdm(mixed(jobs_of(subject, SAME, TRIALS, OTHER_TOOLS), self.seed), desc=subject.name, disable=None)
+            jobs = tqdm(mixed(self._rows(subject), self.seed), desc=subject.name, disable=None)
             with settled_memory():
                 measure(
                     jobs,
@@ -52,6 +54,12 @@ class Calibrating:
                     limit=self.options.case_seconds,
                 )
         return run_duel(name, reference, candidate, *arguments, **keywords)
+
+    def _rows(self, subject: Subject) -> list[list[Job]]:
+        if not self.options.targets_only:
+            return jobs_of(subject, SAME, TRIALS, OTHER_TOOLS)
+        goal = case_goal(self.options.noise)
+        return [[Job(subject)] * TARGET, [Job(subject, goal.slowdown, goal.tolerance)] * TARGET]
 
 
 def measure_cases(

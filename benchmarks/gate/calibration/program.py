@@ -143,6 +143,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="SECONDS",
         help="for each benchmark that --select selects (default: 120)",
     )
+    add(
+        "--targets-only",
+        action="store_true",
+        help="of --select's benchmarks, measure unchanged code and the slowdown that has a target, and nothing else",
+    )
     add("--output", type=Path, default=Path(".results/calibration.md"), metavar="FILE", help="the report, in Markdown")
     add("--json", type=Path, metavar="FILE", help="every trial, in JSON")
     add("--seed", type=int, metavar="N", help="of coins, orders and neighbours (default: a new one, and printed)")
