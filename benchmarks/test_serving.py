@@ -328,7 +328,8 @@ def test_memory(reference, variant, peak_memory, ceiling, precision):
 
 
 @pytest.mark.parametrize("variant", [BEST])
-def test_revision_memory(variant, against_memory, precision):
+@pytest.mark.usefixtures("precision")
+def test_revision_memory(variant, against_memory):
     against_memory("impl.serving", variant, lambda build: (load_and_predict, build), prepare=import_torchvision)
 
 
