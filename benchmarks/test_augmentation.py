@@ -183,6 +183,17 @@ def test_memory(variant, peak_memory, ceiling):
     ceiling(*peaks, CEILINGS.get(variant))
 
 
+def build_many_times(augment, rows):
+    """Enough calls for 1 MiB that each of them keeps to count."""
+    for _ in range(20):
+        augment(TEXT, Config(dataset_size=rows))
+
+
+@pytest.mark.parametrize("variant", [BEST])
+def test_revision_memory(variant, against_memory):
+    against_memory("impl.augmentation", variant, lambda augment: (build_many_times, augment, MEMORY_ROWS))
+
+
 @pytest.mark.parametrize(
     "variant",
     [

@@ -255,6 +255,17 @@ def test_revision_full_size(against, variant, runs):
     against("impl.counter", variant, lambda count: runs.of(count, limit), check=check_of(variant, limit, variant))
 
 
+def count_many_times(variant, folder, limit):
+    """Enough runs for 1 MiB that each of them keeps to count."""
+    for number in range(20):
+        variant(folder / f"many{number}", 15, limit)
+
+
+@pytest.mark.parametrize("variant", [BEST])
+def test_revision_memory(against_memory, variant, tmp_path):
+    against_memory("impl.counter", variant, lambda count: (count_many_times, count, tmp_path, SIZES["full"]))
+
+
 def test_revision_check_log(against, runs):
     """The reader of logs, on a log with faults of several kinds."""
     path, limit = runs.new_path(), COUNTS_BY_DEFAULT

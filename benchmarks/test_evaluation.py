@@ -257,6 +257,19 @@ def test_memory(variant, peak_memory, ceiling):
     ceiling(*peaks, CEILINGS.get(variant))
 
 
+def evaluate_many_times(prepare, trained, images, labels):
+    """Enough calls for 1 MiB that each of them keeps to count."""
+    evaluate = prepare(trained)
+    for _ in range(20):
+        evaluate(images, labels)
+
+
+@pytest.mark.parametrize("variant", [BEST])
+def test_revision_memory(variant, against_memory):
+    arrays = [part.numpy() for part in held_out()]
+    against_memory("impl.evaluation", variant, lambda prepare: (evaluate_many_times, prepare, model(), *arrays))
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_revision(variant, against):
     """Evaluation alone: preparation takes milliseconds, and test_time records it."""

@@ -309,21 +309,28 @@ def assert_withstood(outcome, capacity):
 
 def load_and_predict(variant):
     """What a server does in its life: it loads the model, and answers a request with 64 images."""
-    app = VARIANTS[variant](ServingConfig())
+    app = variant(ServingConfig())
     service = app.extensions.get("serving")
     if service:
         service.loaded()
-    body, kind = encoder_of(variant)(draw_pictures(64, 0)[0])
+    body, kind = (as_pickle if PICKLE in variant.accepts else as_npy)(draw_pictures(64, 0)[0])
     answer = app.test_client().post("/predict", data=body, content_type=kind)
     assert answer.status_code == 200
 
 
+import_torchvision = partial(__import__, "torchvision")
+
+
 @pytest.mark.parametrize(("reference", "variant"), PEAKS)
 def test_memory(reference, variant, peak_memory, ceiling, precision):
-    peaks = [
-        peak_memory(load_and_predict, name, prepare=partial(__import__, "torchvision")) for name in (reference, variant)
-    ]
+    peaks = [peak_memory(load_and_predict, VARIANTS[name], prepare=import_torchvision) for name in (reference, variant)]
     ceiling(*peaks, by_precision(CEILINGS[reference][variant], precision))
+
+
+@pytest.mark.parametrize("variant", [BEST])
+@pytest.mark.usefixtures("precision")
+def test_revision_memory(variant, against_memory):
+    against_memory("impl.serving", variant, lambda build: (load_and_predict, build), prepare=import_torchvision)
 
 
 @pytest.fixture

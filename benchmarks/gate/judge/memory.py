@@ -1,4 +1,4 @@
-"""The verdicts about peak memory: ceilings, and saved runs."""
+"""The verdicts about peak memory: ceilings, saved runs, and other revisions."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -27,6 +27,7 @@ class MemoryRow:
         limit: the greatest ratio allowed; with None the peaks are recorded and not judged.
         saved: the peaks of a saved run; None without one.
         run: the name of that run.
+        revision: the one whose memory the reference is, on this machine and in this run; "" for another variant's.
     """
 
     name: str
@@ -36,11 +37,12 @@ class MemoryRow:
     limit: float | None
     saved: Peaks | None = None
     run: str = ""
+    revision: str = ""
 
     @property
     def ratio(self) -> float:
-        """Return candidate / reference."""
-        return self.candidate / self.reference
+        """Return candidate / reference, where a reference without measurable memory counts as one byte."""
+        return self.candidate / max(1, self.reference)
 
     @property
     def ceiling_verdict(self) -> Literal["holds", "broken"] | None:
@@ -62,10 +64,18 @@ class MemoryRow:
         return "more" if more else "same"
 
     @property
+    def revision_verdict(self) -> Literal["same", "more"] | None:
+        """Return whether the candidate takes more memory than at the other revision; None without one."""
+        if not self.revision:
+            return None
+        return "more" if self.candidate > max(MEMORY_FACTOR * self.reference, MEMORY_NOISE + self.reference) else "same"
+
+    @property
     def reasons(self) -> tuple[Reason, ...]:
         """Return why the test fails; empty if it passes."""
         reasons = {
             Reason.CEILING_BROKEN: self.ceiling_verdict == "broken",
             Reason.MORE_MEMORY_THAN_SAVED: self.saved_verdict == "more",
+            Reason.MORE_MEMORY: self.revision_verdict == "more",
         }
         return tuple(reason for reason, applies in reasons.items() if applies)

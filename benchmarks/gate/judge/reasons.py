@@ -11,6 +11,7 @@ class Reason(Enum):
     SLOWER_THAN_SAVED = "slower than saved"
     CEILING_BROKEN = "ceiling broken"
     MORE_MEMORY_THAN_SAVED = "more memory than saved"
+    MORE_MEMORY = "more memory"
     SLOWER = "slower"
     BLIND = "blind"
     INCONCLUSIVE = "inconclusive"

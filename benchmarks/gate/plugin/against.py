@@ -174,14 +174,15 @@ def _sides(session: Session, row: RevisionRow, package: str, variant: str, build
     __tracebackhide__ = True
     if session.revision is None:
         raise pytest.UsageError("the fixture `against` needs --against REV")
-    here = _entry(importlib.import_module(package), variant)
-    there = _entry(session.revision.load(package), variant)
+    here = entry_of(importlib.import_module(package), variant)
+    there = entry_of(session.revision.load(package), variant)
     if here is None:
         raise AssertionError(f"{package} has neither a variant nor an attribute {variant!r}: removed or renamed?")
-    if reason := _unsupported(here):
-        if there is not None and hasattr(there, "unsupported") and not _unsupported(there):
+    if reason := unsupported(here):
+        if there is not None and hasattr(there, "unsupported") and not unsupported(there):
             raise AssertionError(f"{row.name} runs at {row.revision} and is unsupported here: {reason}")
         session.findings.compared.append(replace(row, verdict="unsupported", reason=reason))
+        session.unsupported.add(row.test)
         pytest.skip(reason)
     if there is None:
         build(here)()
@@ -202,7 +203,7 @@ def _sides(session: Session, row: RevisionRow, package: str, variant: str, build
     raise _refused(session, row, refused)
 
 
-def _entry(package: ModuleType | None, name: str) -> Any:
+def entry_of(package: ModuleType | None, name: str) -> Any:
     """Return the variant of that name, or else the attribute; None if there is neither.
 
     Modules do not count: that of a variant often has its name.
@@ -212,7 +213,7 @@ def _entry(package: ModuleType | None, name: str) -> Any:
     return None if isinstance(entry, ModuleType) else entry
 
 
-def _unsupported(variant: Any) -> str | None:
+def unsupported(variant: Any) -> str | None:
     """Return why this machine cannot run a variant; None if it can, or if the variant has no answer."""
     unsupported = getattr(variant, "unsupported", None)
     reason = unsupported() if callable(unsupported) else None
@@ -229,6 +230,7 @@ def _refused(session: Session, row: RevisionRow, refused: dict[str, BaseExceptio
     if "reference" not in refused:
         return AssertionError(f"{row.name} runs at {row.revision} and is skipped here: {here}")
     session.findings.compared.append(replace(row, verdict="unsupported", reason=str(here)))
+    session.unsupported.add(row.test)
     return here
 
 

@@ -24,6 +24,7 @@ from .settings import Settings, read_settings
 from .turns import Turns, run_test
 
 SELFCHECK = Path(__file__).with_name("selfcheck.py")
+AGAINST = {"against", "against_memory"}  # those that need another revision
 DUELS = {"duel", "against"}  # the fixtures that take a share of alpha
 UNUSED = pytest.StashKey[bool]()  # of a test that got pytest-benchmark's fixture from its mark and does not use it
 
@@ -169,12 +170,12 @@ def pytest_collection_modifyitems(
     duels = sum(bool(DUELS & set(_fixtures(item))) for item in items)
     gate.duels = 1 if gate.settings.confirming else duels + len((CONTROL, CANARY))
     yield
-    wanted = [item for item in items if ("against" in _fixtures(item)) == bool(gate.revision)]
+    wanted = [item for item in items if AGAINST.isdisjoint(_fixtures(item)) != bool(gate.revision)]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     first, last = _selfchecks(session) if gate.gated else ([], [])
     items[:] = [*first, *wanted, *last]
     if gate.revision and gate.settings.minutes is not None:
-        gate.turns = Turns.of(gate.settings.minutes, (item.nodeid for item in wanted))
+        gate.turns = Turns.of(gate.settings.minutes, (item.nodeid for item in wanted if "against" in _fixtures(item)))
 
 
 @pytest.hookimpl(tryfirst=True)

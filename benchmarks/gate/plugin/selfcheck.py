@@ -76,7 +76,7 @@ def test_nothing_is_missing(session: Session, request: pytest.FixtureRequest) ->
 
 def _completeness(session: Session, config: pytest.Config) -> tuple[Completeness, list[str]]:
     """Return what is missing, and why the other revision's benchmarks are unknown if they are."""
-    problems = []
+    problems, found = [], session.findings
     known = {test: f"in the saved run {run.name}" for run in session.runs for test in run.tests}
     if session.revision:
         try:
@@ -88,9 +88,9 @@ def _completeness(session: Session, config: pytest.Config) -> tuple[Completeness
         {test: where for test, where in known.items() if is_requested(test, config)},
         session.collected,
         skipped=session.skipped,
-        unsupported={row.test for row in session.findings.compared if row.verdict == "unsupported"},
+        unsupported=session.unsupported,
         removed=session.settings.removed,
-        measured=bool(session.findings.compared or session.findings.duels or session.failed & session.collected),
+        measured=bool(found.compared or found.duels or found.memory or session.failed & session.collected),
     )
     return result, problems
 

@@ -82,6 +82,7 @@ def _memory_row(row: MemoryRow) -> dict[str, Any]:
         "ratio": row.ratio,
         "ceiling": row.limit,
         "saved_verdict": row.saved_verdict,
+        "revision_verdict": row.revision_verdict,
     }
 
 

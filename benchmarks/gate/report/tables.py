@@ -115,6 +115,8 @@ def _summary(findings: Findings) -> Iterator[str]:
         yield f"ceilings: {ceilings.count('holds')} hold, {ceilings.count('broken')} broken"
     if any(row.saved_verdict for row in findings.memory):
         yield "memory against the saved run: " + _counts(row.saved_verdict for row in findings.memory)
+    if any(row.revision_verdict for row in findings.memory):
+        yield "memory against the revision: " + _counts(row.revision_verdict for row in findings.memory)
 
 
 def _counts(verdicts: Iterable[str | None]) -> str:
@@ -157,7 +159,7 @@ def _duel_row(judged: JudgedDuel) -> Row:
 
 
 def _memory_row(row: MemoryRow) -> Row:
-    verdicts = [row.ceiling_verdict and f"ceiling {row.ceiling_verdict}", row.saved_verdict]
+    verdicts = [row.ceiling_verdict and f"ceiling {row.ceiling_verdict}", row.saved_verdict, row.revision_verdict]
     return (
         row.name,
         ", ".join(filter(None, verdicts)) or "measured",

@@ -64,6 +64,9 @@ def memory_failure(row: MemoryRow) -> str | None:
             f"the ceiling is {row.limit:g} times. Find what holds more memory, or raise the ceiling and note why."
         ),
         Reason.MORE_MEMORY_THAN_SAVED: lambda: _more_than_saved(row),
+        Reason.MORE_MEMORY: lambda: (
+            f"the reference is {row.revision}. Find what holds more memory, or what a call does not give back."
+        ),
     }
     if not row.reasons:
         return None
