@@ -53,7 +53,7 @@ test: $(READY)  ## the tests: everything that is checked and not timed
 ifdef ARGS
 	$(RUN_TESTS) --junit-xml=$(RESULTS)/test.xml $(ARGS)
 else
-	$(RUN_TESTS) -m "not serial" --numprocesses=auto --dist=loadfile --no-loadscope-reorder --junit-xml=$(RESULTS)/test.xml
+	$(RUN_TESTS) benchmarks tests -m "not serial" --numprocesses=auto --dist=loadfile --no-loadscope-reorder --junit-xml=$(RESULTS)/test.xml
 	$(RUN_TESTS) -m serial --junit-xml=$(RESULTS)/test-serial.xml
 endif
 	@echo "results: $(RESULTS)/"
