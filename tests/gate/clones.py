@@ -36,12 +36,14 @@ class Clone:
         return status, output, {row["name"]: row["verdict"] for row in rows}
 
     def gate(self, *options):
-        """Return pytest's status, what it printed, and the rows of --gate-json about another revision."""
+        """Return pytest's status, what it printed, and the rows of --gate-json about another revision, memory last."""
         file = self.folder / "gate.json"
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--gate-json", file, *options]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=900, check=False)
         rows = []
         with contextlib.suppress(FileNotFoundError):
-            rows = json.loads(file.read_text(encoding="utf-8"))["revision"]["benchmarks"]
+            document = json.loads(file.read_text(encoding="utf-8"))
+            rows = document["revision"]["benchmarks"]
+            rows += [{**row, "verdict": row["revision_verdict"], "clock": "memory"} for row in document["memory"]]
             file.unlink()
         return done.returncode, done.stdout + done.stderr, rows

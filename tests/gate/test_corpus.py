@@ -7,6 +7,7 @@ from .clones import ROOT
 
 ROWS = {
     "slower": {"name": "toy test_revision[a]", "verdict": "slower", "clock": "cpu", "note": ""},
+    "more": {"name": "toy test_memory[a]", "verdict": "more", "clock": "memory"},
     "same": {"name": "toy test_revision[b]", "verdict": "same", "clock": "wall", "note": ""},
 }
 
@@ -30,6 +31,7 @@ def test_names_are_not_used_twice():
     ("verdicts", "status", "harmless", "unseen", "right", "words"),
     [
         (["slower", "same"], 1, False, "", True, "as it should be"),
+        (["same", "more"], 1, False, "", True, "as it should be"),
         (["same"], 0, False, "", False, "WRONG"),
         (["slower"], 0, False, "", False, "WRONG"),
         (["same"], 0, False, "no row", False, "not named: no row"),
@@ -60,4 +62,5 @@ def test_an_outcome(monkeypatch, tmp_path, verdicts, status, harmless, unseen, r
     line = corpus.table([found]).splitlines()[-1]
     assert words in line
     assert ("toy test_revision[a] (cpu)" in line) == ("slower" in verdicts)
+    assert ("toy test_memory[a] (memory)" in line) == ("more" in verdicts)
     assert found["output"] == ("" if verdicts else "the output")
