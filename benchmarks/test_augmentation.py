@@ -189,6 +189,17 @@ def build_many_times(augment, rows):
         augment(TEXT, Config(dataset_size=rows))
 
 
+START = """
+from impl.augmentation import VARIANTS, Config
+print(VARIANTS["{variant}"]("{text}", Config(dataset_size=1_000)).tokens.shape)
+"""
+
+
+@pytest.mark.parametrize("variant", [BEST])
+def test_revision_start(variant, against_start):
+    against_start("impl.augmentation", variant, START.format(variant=variant, text=TEXT))
+
+
 @pytest.mark.parametrize("variant", [BEST])
 def test_revision_memory(variant, against_memory):
     against_memory("impl.augmentation", variant, lambda augment: (build_many_times, augment, MEMORY_ROWS))

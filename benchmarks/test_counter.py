@@ -60,6 +60,15 @@ REVISION_RUNS = dict(optimised=(20_000, 4))
 REVISION_RUN_BY_DEFAULT = 300, 2
 
 
+START = """
+import tempfile
+from pathlib import Path
+from impl.counter import VARIANTS
+with tempfile.TemporaryDirectory() as folder:
+    print(VARIANTS["{variant}"](Path(folder) / "log").count)
+"""
+
+
 class Runs:
     """Runs a variant, each time with a new log: emptying an old file can take longer than writing it."""
 
@@ -264,6 +273,11 @@ def count_many_times(variant, folder, limit):
 @pytest.mark.parametrize("variant", [BEST])
 def test_revision_memory(against_memory, variant, tmp_path):
     against_memory("impl.counter", variant, lambda count: (count_many_times, count, tmp_path, SIZES["full"]))
+
+
+@pytest.mark.parametrize("variant", [BEST])
+def test_revision_start(against_start, variant):
+    against_start("impl.counter", variant, START.format(variant=variant))
 
 
 def test_revision_check_log(against, runs):

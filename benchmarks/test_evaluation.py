@@ -264,6 +264,18 @@ def evaluate_many_times(prepare, trained, images, labels):
         evaluate(images, labels)
 
 
+START = """
+from impl.evaluation import VARIANTS, load_data, load_model
+images, labels = load_data()[1]
+print(VARIANTS["{variant}"](load_model())(images[:100], labels[:100]).correct)
+"""
+
+
+@pytest.mark.parametrize("variant", [BEST])
+def test_revision_start(variant, against_start):
+    against_start("impl.evaluation", variant, START.format(variant=variant))
+
+
 @pytest.mark.parametrize("variant", [BEST])
 def test_revision_memory(variant, against_memory):
     arrays = [part.numpy() for part in held_out()]

@@ -327,6 +327,24 @@ def test_memory(reference, variant, peak_memory, ceiling, precision):
     ceiling(*peaks, by_precision(CEILINGS[reference][variant], precision))
 
 
+START = """
+import numpy
+from impl.serving import VARIANTS, ServingConfig
+from impl.serving.client import as_npy
+app = VARIANTS["{variant}"](ServingConfig())
+app.extensions["serving"].loaded()
+body, kind = as_npy(numpy.zeros((1, 224, 224, 3), numpy.uint8))
+print(app.test_client().post("/predict", data=body, content_type=kind).json["predictions"][0]["index"])
+app.extensions["serving"].close()
+"""
+
+
+@pytest.mark.parametrize("variant", [BEST])
+@pytest.mark.usefixtures("precision")
+def test_revision_start(variant, against_start):
+    against_start("impl.serving", variant, START.format(variant=variant))
+
+
 @pytest.mark.parametrize("variant", [BEST])
 @pytest.mark.usefixtures("precision")
 def test_revision_memory(variant, against_memory):

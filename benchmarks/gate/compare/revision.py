@@ -141,15 +141,29 @@ class Revision:
             file.write_bytes(imports.redirected(names))
         return new
 
+    @cached_property
+    def tree(self) -> Path:
+        """Return a folder with all files of the revision below `root`, unpacked at the first use.
+
+        Raises:
+            RevisionError: git cannot unpack it.
+        """
+        tree = self.folder / "tree"
+        self._extract(tree)
+        return tree
+
+    @property
+    def import_folders(self) -> list[Path]:
+        """Return the folders of `tree` that have packages, in the order of search."""
+        return [self.tree / folder for folder in self._searched if (self.tree / folder).is_dir()]
+
     def benchmarks(self, paths: list[str]) -> set[str]:
         """Return the ids of the tests that measure at the revision, in those of `paths` (below `root`) that are there.
 
         Raises:
             RevisionError: They cannot be collected.
         """
-        tree = self.folder / "tree"
-        if not tree.exists():
-            self._extract(tree)
+        tree = self.tree
         there = [path for path in paths if (tree / path).exists()]
         if not there:
             return set()
@@ -157,7 +171,7 @@ class Revision:
         shutil.copy(Path(__file__).with_name("listing.py"), listing)
         options = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", listing.stem]
         # The revision's own packages come first: an editable install leads to the working tree's.
-        there_too = [str(tree / folder) for folder in self._searched if (tree / folder).is_dir()]
+        there_too = map(str, self.import_folders)
         path = os.pathsep.join(filter(None, (str(self.folder), *there_too, os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, VARIABLE: str(names), "PYTHONPATH": path}
         done = subprocess.run(  # noqa: S603 - this interpreter, and arguments that no shell sees

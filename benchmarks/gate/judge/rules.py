@@ -30,6 +30,9 @@ LEAST_SLOWDOWN = 0.01
 # or the pairs do not suffice to say so: that takes 120 to 150 of them.
 SLOW_CALLS = 0.10
 
+# A start is slower if it is proven to take this many times as long: it varies more than warm work, and takes seconds.
+START_FACTOR = 1.5
+
 # A function that grew by less than this share of the largest growth is left out of messages, which are for the few
 # functions to look at first.
 LEAST_GROWTH = 0.05
@@ -81,6 +84,18 @@ def revision_questions(tolerance: float, blind: float, *, cpu: bool = True) -> l
         TailQuestion("tail", above=slower, below=slower, needed=False, share=SLOW_CALLS),
     ]
     return [*asked, Question("cpu", above=same, below=slower, clock="cpu", scores=True)] if cpu else asked
+
+
+def start_questions() -> list[Question]:
+    """Return the questions about the start of a process: does it take START_FACTOR times as long, and if not, less?
+
+    Starts are long and few, so the two bets of the first question are about one limit: the fewest pairs prove it.
+    """
+    limit = 1 / START_FACTOR
+    return [
+        Question("revision", above=limit, below=limit),
+        Question("faster", above=START_FACTOR, below=0, needed=False),
+    ]
 
 
 def revision_decided(answers: Mapping[str, Answer]) -> bool:

@@ -1,9 +1,7 @@
 """The fixture `against`: a variant, here and at the revision of --against."""
 
-import importlib
 from collections.abc import Callable
 from dataclasses import replace
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from ..measure.profile import ProfileError, growth
 from ..measure.timing import InProcess, Work, settled_memory
 from ..report.words import revision_failure
 from .benchmarks import claim, record
+from .entries import entries
 from .fixtures import names
 from .progress import progress_of
 from .session import SESSION, Session
@@ -172,18 +171,7 @@ def _profiled(row: RevisionRow, session: Session, package: str, sides: tuple[Wor
 def _sides(session: Session, row: RevisionRow, package: str, variant: str, build: Build) -> tuple[Work, Work] | None:
     """Return the work of the revision and of the working tree, or None if the revision has nothing of that name."""
     __tracebackhide__ = True
-    if session.revision is None:
-        raise pytest.UsageError("the fixture `against` needs --against REV")
-    here = entry_of(importlib.import_module(package), variant)
-    there = entry_of(session.revision.load(package), variant)
-    if here is None:
-        raise AssertionError(f"{package} has neither a variant nor an attribute {variant!r}: removed or renamed?")
-    if reason := unsupported(here):
-        if there is not None and hasattr(there, "unsupported") and not unsupported(there):
-            raise AssertionError(f"{row.name} runs at {row.revision} and is unsupported here: {reason}")
-        session.findings.compared.append(replace(row, verdict="unsupported", reason=reason))
-        session.unsupported.add(row.test)
-        pytest.skip(reason)
+    here, there = entries(session, row, package, variant)
     if there is None:
         build(here)()
         return None
@@ -203,23 +191,6 @@ def _sides(session: Session, row: RevisionRow, package: str, variant: str, build
     raise _refused(session, row, refused)
 
 
-def entry_of(package: ModuleType | None, name: str) -> Any:
-    """Return the variant of that name, or else the attribute; None if there is neither.
-
-    Modules do not count: that of a variant often has its name.
-    """
-    variants = getattr(package, "VARIANTS", {})
-    entry = variants[name] if name in variants else getattr(package, name, None)
-    return None if isinstance(entry, ModuleType) else entry
-
-
-def unsupported(variant: Any) -> str | None:
-    """Return why this machine cannot run a variant; None if it can, or if the variant has no answer."""
-    unsupported = getattr(variant, "unsupported", None)
-    reason = unsupported() if callable(unsupported) else None
-    return None if reason is None else str(reason)
-
-
 def _refused(session: Session, row: RevisionRow, refused: dict[str, BaseException]) -> BaseException:
     """Return a skip if this machine runs the variant at neither revision, or else the failure."""
     here = refused.get("candidate")
@@ -230,7 +201,6 @@ def _refused(session: Session, row: RevisionRow, refused: dict[str, BaseExceptio
     if "reference" not in refused:
         return AssertionError(f"{row.name} runs at {row.revision} and is skipped here: {here}")
     session.findings.compared.append(replace(row, verdict="unsupported", reason=str(here)))
-    session.unsupported.add(row.test)
     return here
 
 

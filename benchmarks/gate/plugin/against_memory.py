@@ -1,14 +1,14 @@
 """The fixture `against_memory`: the peak memory of a variant, here and at the revision of --against."""
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from ..judge.memory import MemoryRow
+from ..judge.rules import RevisionRow
 from ..report.words import memory_failure
-from .against import entry_of, unsupported
+from .entries import entries
 from .fixtures import names
 from .session import SESSION
 
@@ -35,25 +35,16 @@ def against_memory(request: pytest.FixtureRequest, peak_memory: Callable[..., in
 
     def run(package: str, variant: str, task: Task, *, prepare: Callable[[], object] | None = None) -> MemoryRow | None:
         __tracebackhide__ = True
-        if session.revision is None:
-            raise pytest.UsageError("the fixture `against_memory` needs --against REV")
-        here = entry_of(importlib.import_module(package), variant)
-        there = entry_of(session.revision.load(package), variant)
-        if here is None:
-            raise AssertionError(f"{package} has neither a variant nor an attribute {variant!r}: removed or renamed?")
-        if reason := unsupported(here):
-            if there is not None and not unsupported(there):
-                raise AssertionError(f"{name} runs at {session.revision} and is unsupported here: {reason}")
-            session.unsupported.add(request.node.nodeid)
-            pytest.skip(reason)
+        row = RevisionRow(name, request.node.nodeid, str(session.revision), "new")
+        here, there = entries(session, row, package, variant)
         candidate = peak_memory(*task(here), prepare=prepare)
         if there is None:
             return None
         reference = peak_memory(*task(there), prepare=prepare)
-        row = MemoryRow(name, request.node.nodeid, reference, candidate, None, revision=str(session.revision))
-        session.findings.memory.append(row)
-        if failure := memory_failure(row):
+        peaks = MemoryRow(name, row.test, reference, candidate, None, revision=row.revision)
+        session.findings.memory.append(peaks)
+        if failure := memory_failure(peaks):
             raise AssertionError(failure)
-        return row
+        return peaks
 
     return run

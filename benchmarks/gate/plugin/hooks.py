@@ -24,8 +24,8 @@ from .settings import Settings, read_settings
 from .turns import Turns, run_test
 
 SELFCHECK = Path(__file__).with_name("selfcheck.py")
-AGAINST = {"against", "against_memory"}  # those that need another revision
-DUELS = {"duel", "against"}  # the fixtures that take a share of alpha
+AGAINST = {"against", "against_memory", "against_start"}  # those that need another revision
+DUELS = {"duel", "against", "against_start"}  # the fixtures that take a share of alpha
 UNUSED = pytest.StashKey[bool]()  # of a test that got pytest-benchmark's fixture from its mark and does not use it
 
 
@@ -78,6 +78,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         metavar="FILE",
         help="with --against: keep what the duels measure in FILE, and continue what an earlier run left in it",
+    )
+    add(
+        "--starts",
+        action="store_true",
+        help="with --against: duel the starts of processes as well, which takes minutes more",
     )
     add("--gate-report", type=Path, metavar="FILE", help="write the gate's findings as Markdown")
     add("--gate-json", type=Path, metavar="FILE", help="write the gate's findings as JSON, see gate.schema.json")
@@ -171,6 +176,8 @@ def pytest_collection_modifyitems(
     gate.duels = 1 if gate.settings.confirming else duels + len((CONTROL, CANARY))
     yield
     wanted = [item for item in items if AGAINST.isdisjoint(_fixtures(item)) != bool(gate.revision)]
+    if not gate.settings.starts:
+        wanted = [item for item in wanted if "against_start" not in _fixtures(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     first, last = _selfchecks(session) if gate.gated else ([], [])
     items[:] = [*first, *wanted, *last]

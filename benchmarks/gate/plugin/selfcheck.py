@@ -88,7 +88,7 @@ def _completeness(session: Session, config: pytest.Config) -> tuple[Completeness
         {test: where for test, where in known.items() if is_requested(test, config)},
         session.collected,
         skipped=session.skipped,
-        unsupported=session.unsupported,
+        unsupported={row.test for row in found.compared if row.verdict == "unsupported"},
         removed=session.settings.removed,
         measured=bool(found.compared or found.duels or found.memory or session.failed & session.collected),
     )

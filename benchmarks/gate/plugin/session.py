@@ -59,7 +59,6 @@ class Session:
         collected: ids of the tests that measure, deselected ones included.
         findings: its results.
         skipped: the reasons of skipped tests, by id.
-        unsupported: ids of tests that this machine can run at neither revision.
         failed: ids of failed tests.
         measured: ids of tests with the mark `measures` that ran.
         peaks: peak memory in bytes, by the pickled function and arguments.
@@ -76,7 +75,6 @@ class Session:
     collected: frozenset[str] = frozenset()
     findings: Findings = field(default_factory=Findings)
     skipped: dict[str, str] = field(default_factory=dict)
-    unsupported: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
     measured: set[str] = field(default_factory=set)
     peaks: dict[bytes, int] = field(default_factory=dict)

@@ -26,6 +26,7 @@ class Settings:
         blind: the slowdown of wall time that must be ruled out in any case, as a share.
         strict: whether an inconclusive duel fails its test.
         removed: names of benchmarks whose removal is admitted.
+        starts: whether the starts of processes are compared as well.
         confirming: in a process that confirms, the side to load first ("reference" or "candidate"); empty elsewhere.
         package: in a process that confirms, the package to load in that order.
     """
@@ -38,6 +39,7 @@ class Settings:
     blind: float = 0.1
     strict: bool = False
     removed: tuple[str, ...] = ()
+    starts: bool = False
     confirming: str = ""
     package: str = ""
 
@@ -81,6 +83,8 @@ def read_settings(config: pytest.Config) -> Settings:
     removed = tuple(config.getoption("removed"))
     if removed and config.getoption("against") is None and not config.getoption("benchmark_compare"):
         raise pytest.UsageError("--removed admits what a comparison misses: add --against or --benchmark-compare")
+    if config.getoption("starts") and config.getoption("against") is None:
+        raise pytest.UsageError("--starts compares with another revision: add --against")
     confirming, _, package = config.getoption("confirm").partition(":")
     tolerance, blind = config.getoption("tolerance") / 100, config.getoption("blind") / 100
     try:
@@ -97,6 +101,7 @@ def read_settings(config: pytest.Config) -> Settings:
         # pytest's own flag, from version 9 on a setting as well, applies to the gate too.
         strict=bool(config.getoption("strict", default=False) or _ini(config, "strict")),
         removed=removed,
+        starts=config.getoption("starts"),
         confirming=confirming,
         package=package,
     )
