@@ -68,9 +68,28 @@ def test_what_a_call_does_not_give_back_is_red(pytester, of_memory):
     assert {name: row["revision_verdict"] for name, row in rows.items()} == {"steady": "same", "other": "more"}
     assert 19 * MIB < rows["other"]["candidate_bytes"] - rows["other"]["reference_bytes"] < 30 * MIB
     result.stdout.fnmatch_lines(
-        ["E *toy test_memory[[]other[]]: peak memory *the reference is HEAD (*what a call does not give back.*"]
+        ["E *toy test_memory[[]other[]]: peak memory *the reference is HEAD (*), and so it was *what a call does not*"]
     )
     result.stdout.fnmatch_lines(["*memory against the revision: 1 same, 1 more*"])
+
+
+@pytest.mark.parametrize(
+    ("peaks", "verdict"),
+    [
+        ([50, 10, 10, 50, 50, 10], "more"),  # candidate, reference; reference, candidate; candidate, reference
+        ([50, 10, 10, 50, 10, 10], "same"),
+        ([50, 10, 50, 50], "same"),
+        ([10, 50], "same"),
+    ],
+)
+def test_more_is_said_by_three_pairs(pytester, of_memory, monkeypatch, peaks, verdict):
+    of_memory(committed=True)
+    of_memory("1 + 1")
+    left = [peak * MIB for peak in peaks]
+    monkeypatch.setattr("benchmarks.gate.measure.memory.peak_memory", lambda *_, **__: left.pop(0))
+    _, rows = measured(pytester, "-k", "other or missing or control")
+    assert rows["other"]["revision_verdict"] == verdict
+    assert not left
 
 
 def test_less_memory_and_a_new_variant_are_not(pytester, of_memory):

@@ -65,7 +65,8 @@ def memory_failure(row: MemoryRow) -> str | None:
         ),
         Reason.MORE_MEMORY_THAN_SAVED: lambda: _more_than_saved(row),
         Reason.MORE_MEMORY: lambda: (
-            f"the reference is {row.revision}. Find what holds more memory, or what a call does not give back."
+            f"the reference is {row.revision}, and so it was in other fresh processes. Find what holds more memory, or "
+            "what a call does not give back."
         ),
     }
     if not row.reasons:
