@@ -121,6 +121,10 @@ def test_a_working_tree_is_its_files_committed_or_not(pytester, repository):
     (pytester.path / "toylib/more.py").write_text("MORE = 1\n")
     changed = working_tree(pytester.path)
     assert changed != before
+    staged = subprocess.run(
+        ["git", "diff", "--cached", "--name-only"], cwd=pytester.path, check=True, capture_output=True
+    )
+    assert staged.stdout == b""  # the user's index is left alone
     assert working_tree(pytester.path / "toylib") == changed
     git(pytester, "add", "-A")
     commit(pytester, "more")
