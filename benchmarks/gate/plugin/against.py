@@ -3,17 +3,18 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from ..compare.confirm import ORDERS, Confirmation, confirm
 from ..compare.evidence import Kept
+from ..compare.work.entries import entry, unsupported
 from ..judge.rules import RevisionRow, revision_decided, revision_verdict
 from ..measure.duel import Check, Duel, recall
 from ..measure.profile import ProfileError, growth
 from ..measure.timing import InProcess, Work, settled_memory
+from ..report import work
 from ..report.words import revision_failure
 from .benchmarks import claim, record
 from .fixtures import names
@@ -38,8 +39,8 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
 
     Raises:
         AssertionError: The variant is slower, here and in fresh processes; the duel cannot see a slowdown of --blind;
-            the variant returns something else; it runs at the revision and is skipped here; or, with --strict, there
-            is no verdict.
+            the variant returns something else; the benchmark does less than the revision's own; it runs at the revision
+            and is skipped here; or, with --strict, there is no verdict.
     """
     session = request.config.stash[SESSION]
     case, name = names(request)
@@ -57,6 +58,7 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
             tolerance=settings.tolerance,
             blind=settings.blind,
         )
+        wants = session.works is not None and session.works.wants(row.test, package)  # before the turns' time begins
         result, sides = _earlier(session, settings, row), None
         if result is None or not (result.done or _time_is_over(session, settings)):
             sides = _sides(session, row, package, variant, build)
@@ -72,7 +74,11 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
                 if confirmation.agrees:
                     row = _profiled(row, session, package, sides)
         session.findings.compared.append(row)
-        if failure := revision_failure(row, strict=session.settings.strict):
+        failures = [revision_failure(row, strict=session.settings.strict)]
+        if wants and row.verdict != "new":
+            sides = sides or _sides(session, row, package, variant, build)  # an earlier run may have measured all
+            failures.append(_work_failure(session, row, sides))
+        if failure := "\n".join(filter(None, failures)):
             raise AssertionError(failure)
         return row
 
@@ -156,6 +162,15 @@ def _confirmation(
     return confirmation
 
 
+def _work_failure(session: Session, row: RevisionRow, sides: tuple[Work, Work] | None) -> str | None:
+    """Compare the benchmark's work with that of the revision's own; return why the test fails, or None."""
+    if session.works is None or sides is None:
+        raise AssertionError("only a benchmark that the revision has can do less than there")
+    compared = session.works.compare(row.name, row.test, reference=sides[0])
+    session.findings.work.append(compared)
+    return work.failure(compared, strict=session.settings.strict)
+
+
 def _profiled(row: RevisionRow, session: Session, package: str, sides: tuple[Work, Work] | None) -> RevisionRow:
     """Add which functions grew, or why there is no profile: that changes no verdict."""
     if sides is None:
@@ -174,12 +189,12 @@ def _sides(session: Session, row: RevisionRow, package: str, variant: str, build
     __tracebackhide__ = True
     if session.revision is None:
         raise pytest.UsageError("the fixture `against` needs --against REV")
-    here = _entry(importlib.import_module(package), variant)
-    there = _entry(session.revision.load(package), variant)
+    here = entry(importlib.import_module(package), variant)
+    there = entry(session.revision.load(package), variant)
     if here is None:
         raise AssertionError(f"{package} has neither a variant nor an attribute {variant!r}: removed or renamed?")
-    if reason := _unsupported(here):
-        if there is not None and hasattr(there, "unsupported") and not _unsupported(there):
+    if reason := unsupported(here):
+        if there is not None and hasattr(there, "unsupported") and not unsupported(there):
             raise AssertionError(f"{row.name} runs at {row.revision} and is unsupported here: {reason}")
         session.findings.compared.append(replace(row, verdict="unsupported", reason=reason))
         pytest.skip(reason)
@@ -200,23 +215,6 @@ def _sides(session: Session, row: RevisionRow, package: str, variant: str, build
     if not refused:
         return works["reference"], works["candidate"]
     raise _refused(session, row, refused)
-
-
-def _entry(package: ModuleType | None, name: str) -> Any:
-    """Return the variant of that name, or else the attribute; None if there is neither.
-
-    Modules do not count: that of a variant often has its name.
-    """
-    variants = getattr(package, "VARIANTS", {})
-    entry = variants[name] if name in variants else getattr(package, name, None)
-    return None if isinstance(entry, ModuleType) else entry
-
-
-def _unsupported(variant: Any) -> str | None:
-    """Return why this machine cannot run a variant; None if it can, or if the variant has no answer."""
-    unsupported = getattr(variant, "unsupported", None)
-    reason = unsupported() if callable(unsupported) else None
-    return None if reason is None else str(reason)
 
 
 def _refused(session: Session, row: RevisionRow, refused: dict[str, BaseException]) -> BaseException:
