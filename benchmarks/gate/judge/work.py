@@ -3,6 +3,7 @@
 Both observations are of that revision's package, so the benchmark is all that differs.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -20,6 +21,8 @@ LEAST_TIME = 0.5
 # The length of text varies with the numbers that are written in it. So may the number of entries of a log that threads
 # write without a lock, and whatever else differs between calls of the same work.
 LEAST_VARYING = 0.9
+
+ITEM = re.compile(r"\[\d+\]$")  # of a list: its length says whether there are fewer
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,8 @@ class WorkRow:
         kinds = [(place, there.kind, here.kind) for place, there, here in self._parts() if there.kind != here.kind]
         if CUT in self.there.shape or CUT in self.here.shape:
             return tuple(kinds)
-        gone = [
-            (place, part.kind, "nothing") for place, part in self.there.shape.items() if place not in self.here.shape
-        ]
-        return (*kinds, *gone)
+        gone = [place for place in self.there.shape if place not in self.here.shape and not ITEM.search(place)]
+        return (*kinds, *((place, self.there.shape[place].kind, "nothing") for place in gone))
 
     @property
     def quicker(self) -> bool:

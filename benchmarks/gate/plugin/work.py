@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from ..compare.work.observe import Observation, observe
 from ..compare.work.there import Recorded, record
 from ..judge.completeness import admits
 from ..judge.work import WorkRow
+from ..measure.timing import undisturbed
+from .progress import announce
 from .requested import requested_paths
 
 
@@ -27,6 +30,7 @@ class Works:
         collected: the paths that pytest collects, relative to its root.
         modules: the files of the tests, likewise.
         removed: names whose smaller work is admitted.
+        announce: shows what takes long.
         recorded: what the revision's own benchmarks do, by id; None if that was not asked.
         remarks: sentences about the run.
     """
@@ -36,7 +40,8 @@ class Works:
     others: frozenset[str]
     collected: tuple[str, ...]
     modules: frozenset[str]
-    removed: tuple[str, ...] = ()
+    removed: tuple[str, ...]
+    announce: Callable[[str], None]
     recorded: dict[str, Recorded] | None = None
     remarks: list[str] = field(default_factory=list)
 
@@ -54,7 +59,8 @@ class Works:
         tests = frozenset(item.nodeid for item in wanted)
         rest = frozenset(item.nodeid for item in others if "against" in getattr(item, "fixturenames", ()))
         modules = frozenset(test.partition("::")[0] for test in tests)
-        return cls(revision, tests, rest - tests, tuple(requested_paths(config)), modules, tuple(removed))
+        show = partial(announce, config)
+        return cls(revision, tests, rest - tests, tuple(requested_paths(config)), modules, tuple(removed), show)
 
     def wants(self, test: str, package: str) -> bool:
         """Return whether to compare a test's work: files of the benchmarks differ, and the revision has the test.
@@ -70,6 +76,7 @@ class Works:
         if not files:
             return False
         if self.recorded is None:
+            self.announce(f"files of the benchmarks differ at {self.revision}: its own run there once, for their work")
             start = time.monotonic()
             self.recorded = record(self.revision, self.tests)
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
@@ -93,9 +100,15 @@ class Works:
         there = (self.recorded or {})[test]
         if isinstance(there, str):
             return replace(row, reason=f"the benchmark of {self.revision} does not run there: {there}")
-        row = replace(row, there=there, here=observe(reference))
+        row = replace(row, there=there, here=_observed(reference))
         if row.verdict == "shrank":
             again = record(self.revision, [test]).get(test)
             if isinstance(again, Observation) and row.here is not None:
-                row = replace(row, there=there.or_other(again), here=row.here.or_other(observe(reference)))
+                row = replace(row, there=there.or_other(again), here=row.here.or_other(_observed(reference)))
         return row
+
+
+def _observed(work: Callable[[], Any]) -> Observation:
+    """Observe work here as in the other process: without a tracer or profiler of this one."""
+    with undisturbed(collects=True):
+        return observe(work)

@@ -40,7 +40,7 @@ def _less(row: WorkRow) -> str:
     """Return what the benchmark does less than that revision's own."""
     parts = [_fall(fall) for fall in row.falls[:PLACES]]
     if len(row.falls) > PLACES:
-        parts.append(f"so do {len(row.falls) - PLACES} more parts of it")
+        parts.append(f"so on for {len(row.falls) - PLACES} more of its parts")
     if row.quicker and row.there and row.here:
         parts.append(
             f"a call takes at least {duration(row.here.seconds)}, less than {LEAST_TIME:.0%} of the "

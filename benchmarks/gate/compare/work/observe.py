@@ -3,6 +3,7 @@
 Imports nothing but the standard library, see `compare.work`.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from .shape import Part, Shape, either, shape_of
 
 CALLS = 5  # at least, unless that takes too long
+MOST_CALLS = 200
 LEAST_SECONDS = 0.1  # of all calls: short ones are repeated, as the least of many varies less
 MOST_SECONDS = 2.0  # after which no further call begins; one is always made
 
@@ -55,11 +57,12 @@ class Observation:
 def observe(work: Callable[[], Any]) -> Observation:
     """Call work without arguments to warm it up, and then a few times. What it raises propagates."""
     shape = shape_of(work())
-    taken: list[float] = []
-    while not taken or (sum(taken) < MOST_SECONDS and (len(taken) < CALLS or sum(taken) < LEAST_SECONDS)):
+    least, total, calls = math.inf, 0.0, 0
+    while not calls or (total < MOST_SECONDS and (calls < CALLS or (total < LEAST_SECONDS and calls < MOST_CALLS))):
         start = time.perf_counter()
         result = work()
-        taken.append(time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        least, total, calls = min(least, seconds), total + seconds, calls + 1
         shape = either(shape, shape_of(result))
         del result  # or two are in memory during the next call
-    return Observation(shape, min(taken), len(taken))
+    return Observation(shape, least, calls)
