@@ -1,7 +1,7 @@
 """Which changed files make the gate run another revision's own benchmarks."""
 
-import importlib
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -21,10 +21,10 @@ def tree(tmp_path, monkeypatch):
     for name in ("workpkg/__init__.py", "workpkg/sums.py", "workmod.py", "workhelp.py", "unused.py"):
         (tmp_path / name).touch()
     monkeypatch.syspath_prepend(tmp_path)
-    importlib.import_module("workhelp")
-    yield tmp_path
-    for name in ("workpkg", "workmod", "workhelp"):
-        sys.modules.pop(name, None)
+    helper = ModuleType("workhelp")
+    helper.__file__ = str(tmp_path / "workhelp.py")
+    monkeypatch.setitem(sys.modules, "workhelp", helper)
+    return tmp_path
 
 
 @pytest.mark.parametrize(

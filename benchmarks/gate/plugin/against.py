@@ -58,10 +58,14 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
             tolerance=settings.tolerance,
             blind=settings.blind,
         )
-        wants = session.works is not None and session.works.wants(row.test, package)  # before the turns' time begins
+        wants = session.works.wants(row.test, package)  # before the time of the turns begins
         result, sides = _earlier(session, settings, row), None
-        if result is None or not (result.done or _time_is_over(session, settings)):
+        measures = result is None or not (result.done or _time_is_over(session, settings))
+        if measures or (wants and row.test not in session.works.rows):  # an earlier run may have measured all
             sides = _sides(session, row, package, variant, build)
+            if wants and sides:
+                session.works.compare(row.name, row.test, reference=sides[0])
+        if measures:
             result = sides and _measured(session, request, settings, row, sides, check=check, earlier=result)
         if result is not None:
             record(benchmark, result, "against")
@@ -75,9 +79,9 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
                     row = _profiled(row, session, package, sides)
         session.findings.compared.append(row)
         failures = [revision_failure(row, strict=session.settings.strict)]
-        if wants and row.verdict != "new":
-            sides = sides or _sides(session, row, package, variant, build)  # an earlier run may have measured all
-            failures.append(_work_failure(session, row, sides))
+        if compared := session.works.rows.get(row.test):
+            session.findings.work.append(compared)
+            failures.append(work.failure(compared, strict=session.settings.strict))
         if failure := "\n".join(filter(None, failures)):
             raise AssertionError(failure)
         return row
@@ -160,15 +164,6 @@ def _confirmation(
     confirmation = confirm(request.config.rootpath, request.node.nodeid, package, options)
     session.keep(row.test, settings, Kept(row.duel.parts, confirmation.verdicts))
     return confirmation
-
-
-def _work_failure(session: Session, row: RevisionRow, sides: tuple[Work, Work] | None) -> str | None:
-    """Compare the benchmark's work with that of the revision's own; return why the test fails, or None."""
-    if session.works is None or sides is None:
-        raise AssertionError("only a benchmark that the revision has can do less than there")
-    compared = session.works.compare(row.name, row.test, reference=sides[0])
-    session.findings.work.append(compared)
-    return work.failure(compared, strict=session.settings.strict)
 
 
 def _profiled(row: RevisionRow, session: Session, package: str, sides: tuple[Work, Work] | None) -> RevisionRow:

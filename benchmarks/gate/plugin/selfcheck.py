@@ -85,7 +85,7 @@ def _completeness(session: Session, config: pytest.Config) -> tuple[Completeness
         except RevisionError as error:
             problems.append(str(error))
     smaller = {row.test for row in session.findings.work if row.admitted}
-    if session.works and session.works.recorded is not None:
+    if session.works.recorded is not None:
         # What is not of this run may be smaller: jobs that split a suite with -k have the same options.
         smaller |= session.works.others
         session.findings.remarks += session.works.remarks

@@ -56,7 +56,7 @@ class Session:
         runs: the saved runs that it is judged by.
         evidence: the file of --evidence; None without one.
         turns: of the duels with the revision; None if each has a time limit of its own.
-        works: the work of the benchmarks; None without --against, and in processes that confirm.
+        works: the work of the benchmarks, compared with --against and not in processes that confirm.
         duels: the number of duels that share alpha.
         collected: ids of the tests that measure, deselected ones included.
         findings: its results.
@@ -73,7 +73,7 @@ class Session:
     runs: list[saved.Run] = field(default_factory=list)
     evidence: Evidence | None = None
     turns: Turns | None = None
-    works: Works | None = None
+    works: Works = field(default_factory=Works)
     duels: int = 1
     collected: frozenset[str] = frozenset()
     findings: Findings = field(default_factory=Findings)

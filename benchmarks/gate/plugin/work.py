@@ -24,7 +24,7 @@ class Works:
     """The work of one session's benchmarks.
 
     Attributes:
-        revision: the other one.
+        revision: the other one; None where nothing is compared.
         tests: ids of this run's tests with the fixture `against`.
         others: ids of those that were deselected.
         collected: the paths that pytest collects, relative to its root.
@@ -32,17 +32,19 @@ class Works:
         removed: names whose smaller work is admitted.
         announce: shows what takes long.
         recorded: what the revision's own benchmarks do, by id; None if that was not asked.
+        rows: the comparisons, by id.
         remarks: sentences about the run.
     """
 
-    revision: Revision
-    tests: frozenset[str]
-    others: frozenset[str]
-    collected: tuple[str, ...]
-    modules: frozenset[str]
-    removed: tuple[str, ...]
-    announce: Callable[[str], None]
+    revision: Revision | None = None
+    tests: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
+    collected: tuple[str, ...] = ()
+    modules: frozenset[str] = frozenset()
+    removed: tuple[str, ...] = ()
+    announce: Callable[[str], None] = print
     recorded: dict[str, Recorded] | None = None
+    rows: dict[str, WorkRow] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
     @classmethod
@@ -70,6 +72,8 @@ class Works:
         Raises:
             RevisionError: git cannot say what differs, or cannot unpack the revision.
         """
+        if self.revision is None:
+            return False
         files = benchmark_files(
             self.revision.changed, self.revision.root, package, collected=self.collected, modules=self.modules
         )
@@ -86,26 +90,35 @@ class Works:
             )
         return test in self.recorded
 
-    def compare(self, name: str, test: str, reference: Callable[[], Any]) -> WorkRow:
-        """Compare a benchmark's work with that of the revision's own.
+    def compare(self, name: str, test: str, reference: Callable[[], Any]) -> None:
+        """Compare a benchmark's work with that of the revision's own, once: the row is kept.
 
-        A benchmark whose work shrank is asked once more, in a fresh process and here: noise only adds to the time.
+        A benchmark whose work shrank is asked again, in a fresh process and here: noise only adds to the time.
 
         Args:
             name: in the report.
             test: its id, which `wants` was asked.
             reference: the work of this benchmark, with the revision's package.
         """
-        row = WorkRow(name, test, str(self.revision), removed=any(admits(each, test) for each in self.removed))
         there = (self.recorded or {})[test]
+        if test in self.rows or self.revision is None:
+            return
+        row = WorkRow(name, test, str(self.revision), removed=any(admits(each, test) for each in self.removed))
         if isinstance(there, str):
-            return replace(row, reason=f"the benchmark of {self.revision} does not run there: {there}")
-        row = replace(row, there=there, here=_observed(reference))
-        if row.verdict == "shrank":
-            again = record(self.revision, [test]).get(test)
-            if isinstance(again, Observation) and row.here is not None:
-                row = replace(row, there=there.or_other(again), here=row.here.or_other(_observed(reference)))
-        return row
+            row = replace(row, reason=f"the benchmark of {self.revision} does not run there: {there}")
+        else:
+            try:
+                here = _observed(reference)
+                row = replace(row, there=there, here=here)
+                if row.verdict == "shrank":
+                    again = record(self.revision, [test]).get(test)
+                    if isinstance(again, Observation):
+                        row = replace(row, there=there.or_other(again), here=here.or_other(_observed(reference)))
+            except Exception as error:  # noqa: BLE001 - of the benchmark's work: the duel says more about it
+                row = replace(
+                    row, reason=f"with the package of {self.revision} it raises {type(error).__name__}: {error}"
+                )
+        self.rows[test] = row
 
 
 def _observed(work: Callable[[], Any]) -> Observation:
