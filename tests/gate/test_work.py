@@ -150,13 +150,28 @@ def test_a_benchmark_that_is_new_is_not_asked_for_there(pytester, sized, unmeasu
     assert list(gate(pytester)[0]) == ["steady", "other"]
 
 
+def test_evidence_of_an_earlier_run_does_not_hide_it(pytester, sized, unmeasured):
+    sized(benchmarks=FEWER)
+    options = "--against=HEAD", "--evidence=evidence.json", "-k", "other"
+    pytester.runpytest_inprocess(*options).assert_outcomes(passed=3, failed=1, deselected=2)
+    again = pytester.runpytest_inprocess(*options)
+    again.assert_outcomes(passed=3, failed=1, deselected=2)
+    again.stdout.fnmatch_lines(["E *[[]other[]]: its work shrank*"])
+
+
+def test_work_that_raises_with_the_package_of_the_revision(pytester, repository, sized, unmeasured):
+    text, suite = ROWS.replace("(rows):", "(rows, more=0):"), SIZED.replace("work(ROWS)", "work(ROWS, 1)")
+    repository(other=KERNEL, text=text, benchmarks=suite)
+    result = run(pytester, passed=0, failed=2)
+    result.stdout.fnmatch_lines(["E *[[]other[]]: at HEAD (*) it raises TypeError: *"])
+
+
 # What is admitted
 
 
-@pytest.mark.parametrize("name", ["test_revision", "test_revision[other]", ROW])
-def test_removed_admits_less_work(pytester, sized, unmeasured, name):
+def test_removed_admits_less_work(pytester, sized, unmeasured):
     sized(benchmarks=FEWER)
-    options = "--removed", name, "-k", "other", "--gate-json=gate.json", "--strict"
+    options = "--removed=test_revision[other]", "-k", "other", "--gate-json=gate.json", "--strict"
     result = pytester.runpytest_inprocess("--against=HEAD", *options)
     result.assert_outcomes(passed=4, deselected=2)
     result.stdout.fnmatch_lines(["toy *shrank, admitted*", "*[[]other[]]: its work shrank: *, as --removed admits"])
