@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -120,6 +121,20 @@ def test_less_time_for_a_result_of_the_same_shape(pytester, sized, unmeasured):
     result.stdout.fnmatch_lines(
         ["E *[[]other[]]: its work shrank: *a call takes at least * ms, less than 50% of the *"]
     )
+
+
+def test_noise_there_is_not_less_work_here(pytester, sized, unmeasured, monkeypatch):
+    asked = []
+
+    def noisy(revision, tests):
+        asked.append(len(tests))
+        noise = 10 if len(asked) == 1 else 1
+        return {test: replace(found, seconds=noise * found.seconds) for test, found in record(revision, tests).items()}
+
+    monkeypatch.setattr("benchmarks.gate.plugin.work.record", noisy)
+    sized(benchmarks=SIZED.replace("def same", "# A comment.\ndef same"))
+    run(pytester)
+    assert asked == [2, 1, 1]
 
 
 def test_a_slower_kernel_alone_runs_nothing_there(pytester, sized, unmeasured, monkeypatch):
