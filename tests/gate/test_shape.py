@@ -77,6 +77,17 @@ def sizes(result):
         ({3, 4}, {"": ("set", (2,))}),
         (deque([1]), {"": ("deque", (1,)), "[0]": ("int", ())}),
         (("a", [1]), {"": ("tuple", (2,)), "[0]": ("str", (1,)), "[1]": ("list", (1,)), "[1][0]": ("int", ())}),
+        (
+            ["a", "abc", 5, ["b"]],
+            {
+                "": ("list", (4,)),
+                "[]": ("str", (3,)),
+                "[2]": ("int", ()),
+                "[3]": ("list", (1,)),
+                "[3][]": ("str", (1,)),
+            },
+        ),
+        (["a", b"b"], {"": ("list", (2,)), "[]": ("bytes or str", ())}),
         (Pair(1, 2), {"": ("Pair", (2,)), "[0]": ("int", ()), "[1]": ("int", ())}),
         (
             {"a": "x", 2: "yy", (1,): None},
@@ -141,7 +152,7 @@ def test_calls_that_differ_have_limits_and_the_kinds_of_both():
     for result in (["abc", 1, 2, 3], ["a" * 9, 1, 3]):
         shape = either(shape, shape_of(result))
     assert shape[""] == Part("list", (3,), (4,))
-    assert shape["[0]"] == Part("str", (3,), (9,), text=True)
+    assert shape["[]"] == Part("str", (3,), (9,), text=True)
     assert "[3]" not in shape  # not in each
     mixed = either(either(shape_of(1), shape_of(None)), shape_of(1))
     assert mixed == {"": Part("NoneType or int")}
@@ -198,6 +209,8 @@ def row(there, here, seconds=(1.0, 1.0), **more):
         ({"": Part("list", (90,), (100,))}, [0] * 85, []),  # and so does what varies from call to call
         ({"": Part("list", (90,), (100,))}, [0] * 80, [Fall("", (90,), (80,))]),
         ([0] * 90, {"": Part("list", (70,), (85,))}, []),
+        (["x" * 9, "x" * 50], ["x" * 50, "x" * 10], []),  # drawn anew
+        (["x" * 49, "x" * 50], ["x" * 10, "x" * 9], [Fall("[]", (49,), (10,))]),
         (5, 4, []),
     ],
 )

@@ -22,7 +22,7 @@ LEAST_TIME = 0.5
 # write without a lock, and whatever else differs between calls of the same work.
 LEAST_VARYING = 0.9
 
-ITEM = re.compile(r"\[\d+\]$")  # of a list: its length says whether there are fewer
+ITEM = re.compile(r"\[\d*\]$")  # of a list: its length says whether there are fewer
 
 
 @dataclass(frozen=True)

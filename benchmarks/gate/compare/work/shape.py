@@ -51,7 +51,7 @@ class Part:
         )
 
 
-Shape: TypeAlias = dict[str, Part]  # by place: "" is the result, ".tokens" its attribute, "[0]" its first item
+Shape: TypeAlias = dict[str, Part]  # by place: "" is the result, ".tokens" its attribute, "[0]" an item, "[]" its texts
 
 
 def aligned(one: Part, two: Part) -> tuple[Part, Part]:
@@ -77,7 +77,8 @@ def shape_of(result: Any) -> Shape:
         if len(shape) == PARTS:
             shape[CUT] = Part("more")
             break
-        shape[place] = _part(value)
+        part = _part(value)
+        shape[place] = shape[place].or_other(part) if place in shape else part
         if len(above) < DEPTH and id(value) not in above:
             waiting.extend((place + step, part, above | {id(value)}) for step, part in _parts(value))
     return shape
@@ -138,7 +139,9 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
                 yield f"[{key!r}]" if isinstance(key, (str, int)) else f"[item {number}]", item
         elif isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview, range)):
             for number, item in zip(range(ITEMS), value, strict=False):
-                yield f"[{number}]", item
+                # The texts of a list have one place: each has another length as soon as they are drawn anew.
+                alike = not isinstance(value, tuple) and _part(item).text
+                yield "[]" if alike else f"[{number}]", item
     except Exception:  # noqa: BLE001 - as above
         return
 
