@@ -170,14 +170,10 @@ class Revision:
         listing, names = self.folder / "gate_listing.py", self.folder / "names.txt"
         shutil.copy(Path(__file__).with_name("listing.py"), listing)
         options = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", listing.stem]
-        # The revision's own packages come first: an editable install leads to the working tree's.
-        there_too = map(str, self.import_folders)
-        path = os.pathsep.join(filter(None, (str(self.folder), *there_too, os.environ.get("PYTHONPATH"))))
-        environment = {**os.environ, VARIABLE: str(names), "PYTHONPATH": path}
         done = subprocess.run(  # noqa: S603 - this interpreter, and arguments that no shell sees
             [sys.executable, "-m", "pytest", *options, *there],
             cwd=tree,
-            env=environment,
+            env=self.environment(**{VARIABLE: str(names)}),
             capture_output=True,
             text=True,
             check=False,
@@ -186,6 +182,30 @@ class Revision:
             output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
             raise RevisionError(f"the benchmarks at {self} cannot be listed, so one could be missing here:\n{output}")
         return set(names.read_text(encoding="utf-8").split("\n")) - {""}
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """Return the environment of a process in `tree` that imports the revision's packages, and modules of `folder`.
+
+        The revision's own packages come first: an editable install leads to the working tree's.
+        """
+        there_too = map(str, self.import_folders)
+        path = os.pathsep.join(filter(None, (str(self.folder), *there_too, os.environ.get("PYTHONPATH"))))
+        return {**os.environ, **variables, "PYTHONPATH": path}
+
+    @cached_property
+    def changed(self) -> tuple[str, ...]:
+        """Return the files below `root` that differ in the working tree, and its new Python files.
+
+        They are relative to `root`, with slashes.
+
+        Raises:
+            RevisionError: git cannot tell.
+        """
+        known = _git(self.root, "diff", "--name-only", "-z", "--no-renames", "--relative", self.commit, "--", ".")
+        new = _git(self.root, "ls-files", "--others", "--exclude-standard", "-z", "--", "*.py")
+        if known is None or new is None:
+            raise RevisionError(f"git cannot compare the files of {self} with those here")
+        return tuple(filter(None, os.fsdecode(known + new).split("\0")))
 
     def _extract(self, target: Path, *only: str) -> None:
         archive = _git(self.root, "archive", "--format=tar", self.commit, *only)

@@ -28,7 +28,7 @@ class Completeness:
         missing: benchmarks that were not collected here.
         skipped: benchmarks that were skipped here.
         admitted: ids of missing benchmarks whose removal was admitted.
-        unused: admissions that fit no missing benchmark.
+        unused: admissions that fit no missing benchmark, and none whose work shrank.
         nothing_ran: whether the run measured nothing at all.
     """
 
@@ -52,6 +52,7 @@ def completeness(
     unsupported: AbstractSet[str],
     removed: Sequence[str],
     measured: bool,
+    smaller: AbstractSet[str] = frozenset(),
 ) -> Completeness:
     """Compare the benchmarks that exist elsewhere with those that ran here.
 
@@ -62,6 +63,7 @@ def completeness(
         unsupported: ids of tests that neither revision can run on this machine.
         removed: admissions: an id, a test's name, or the name of its function.
         measured: whether any benchmark ran here.
+        smaller: ids of benchmarks here whose work was admitted to be smaller, or may be, and is not of this run.
     """
     absent = [test for test in sorted(known) if test not in collected]
     admitted = [test for test in absent if _admitted(test, removed)]
@@ -73,7 +75,7 @@ def completeness(
             if test in known and test not in unsupported and not _admitted(test, removed)
         ),
         admitted=tuple(admitted),
-        unused=tuple(name for name in removed if not any(admits(name, test) for test in admitted)),
+        unused=tuple(name for name in removed if not any(admits(name, test) for test in (*admitted, *smaller))),
         nothing_ran=not measured,
     )
 

@@ -15,3 +15,5 @@ class Reason(Enum):
     SLOWER = "slower"
     BLIND = "blind"
     INCONCLUSIVE = "inconclusive"
+    WORK_SHRANK = "its work shrank"
+    WORK_UNKNOWN = "its work was not compared"

@@ -12,6 +12,7 @@ from ..judge.rules import RevisionRow, revision_decided, revision_verdict
 from ..measure.duel import Check, Duel, recall
 from ..measure.profile import ProfileError, growth
 from ..measure.timing import InProcess, Work, settled_memory
+from ..report import work
 from ..report.words import revision_failure
 from .benchmarks import claim, record
 from .entries import entries
@@ -37,8 +38,8 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
 
     Raises:
         AssertionError: The variant is slower, here and in fresh processes; the duel cannot see a slowdown of --blind;
-            the variant returns something else; it runs at the revision and is skipped here; or, with --strict, there
-            is no verdict.
+            the variant returns something else; the benchmark does less than the revision's own; it runs at the revision
+            and is skipped here; or, with --strict, there is no verdict.
     """
     session = request.config.stash[SESSION]
     case, name = names(request)
@@ -56,9 +57,14 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
             tolerance=settings.tolerance,
             blind=settings.blind,
         )
+        wants = session.works.wants(row.test, package)  # before the time of the turns begins
         result, sides = _earlier(session, settings, row), None
-        if result is None or not (result.done or _time_is_over(session, settings)):
+        measures = result is None or not (result.done or _time_is_over(session, settings))
+        if measures or (wants and row.test not in session.works.rows):  # an earlier run may have measured all
             sides = _sides(session, row, package, variant, build)
+            if wants and sides:
+                session.works.compare(row.name, row.test, reference=sides[0])
+        if measures:
             result = sides and _measured(session, request, settings, row, sides, check=check, earlier=result)
         if result is not None:
             record(benchmark, result, "against")
@@ -71,7 +77,11 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
                 if confirmation.agrees:
                     row = _profiled(row, session, package, sides)
         session.findings.compared.append(row)
-        if failure := revision_failure(row, strict=session.settings.strict):
+        failures = [revision_failure(row, strict=session.settings.strict)]
+        if compared := session.works.rows.get(row.test):
+            session.findings.work.append(compared)
+            failures.append(work.failure(compared, strict=session.settings.strict))
+        if failure := "\n".join(filter(None, failures)):
             raise AssertionError(failure)
         return row
 

@@ -2,11 +2,11 @@
 
 import importlib
 from dataclasses import replace
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from ..compare.work.entries import entry, unsupported
 from ..judge.rules import RevisionRow
 from .session import Session
 
@@ -29,30 +29,13 @@ def entries(session: Session, row: RevisionRow, package: str, name: str) -> tupl
     __tracebackhide__ = True
     if session.revision is None:
         raise pytest.UsageError(f"{row.name} needs --against REV")
-    here = _entry(importlib.import_module(package), name)
-    there = _entry(session.revision.load(package), name)
+    here = entry(importlib.import_module(package), name)
+    there = entry(session.revision.load(package), name)
     if here is None:
         raise AssertionError(f"{package} has neither a variant nor an attribute {name!r}: removed or renamed?")
-    if reason := _unsupported(here):
-        if there is not None and hasattr(there, "unsupported") and not _unsupported(there):
+    if reason := unsupported(here):
+        if there is not None and hasattr(there, "unsupported") and not unsupported(there):
             raise AssertionError(f"{row.name} runs at {row.revision} and is unsupported here: {reason}")
         session.findings.compared.append(replace(row, verdict="unsupported", reason=reason))
         pytest.skip(reason)
     return here, there
-
-
-def _entry(package: ModuleType | None, name: str) -> Any:
-    """Return the variant of that name, or else the attribute; None if there is neither.
-
-    Modules do not count: that of a variant often has its name.
-    """
-    variants = getattr(package, "VARIANTS", {})
-    entry = variants[name] if name in variants else getattr(package, name, None)
-    return None if isinstance(entry, ModuleType) else entry
-
-
-def _unsupported(variant: Any) -> str | None:
-    """Return why this machine cannot run a variant; None if it can, or if the variant has no answer."""
-    unsupported = getattr(variant, "unsupported", None)
-    reason = unsupported() if callable(unsupported) else None
-    return None if reason is None else str(reason)

@@ -22,6 +22,7 @@ from .saved_runs import anchor_storage, choose_runs
 from .session import CANARY, CONTROL, SESSION, Session
 from .settings import Settings, read_settings
 from .turns import Turns, run_test
+from .work import Works
 
 SELFCHECK = Path(__file__).with_name("selfcheck.py")
 AGAINST = {"against", "against_memory", "against_start"}  # those that need another revision
@@ -71,7 +72,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="admit that a benchmark of the saved run or the other revision is gone; repeatable",
+        help="admit that a benchmark of the saved run or the other revision is gone or does less; repeatable",
     )
     add(
         "--evidence",
@@ -91,7 +92,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Add the gate's hook."""
+    """Add the gate's hooks."""
     pluginmanager.add_hookspecs(hookspecs)
 
 
@@ -163,7 +164,7 @@ def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> Generator[None]:
     """Count the suite's duels, select the tests of this run, and add the self-checks to a run that compares."""
-    gate = config.stash[SESSION]
+    gate, collected = config.stash[SESSION], list(items)
     for item in items:
         # pytest-benchmark decides by this name what --benchmark-skip and --benchmark-only are about: peak memory too.
         if measures(item) and "benchmark" not in _fixtures(item):
@@ -179,6 +180,12 @@ def pytest_collection_modifyitems(
     if not gate.settings.starts:
         wanted = [item for item in wanted if "against_start" not in _fixtures(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    if (
+        gate.revision
+        and not gate.settings.confirming
+        and config.hook.pytest_gate_compares_work(config=config) is not False
+    ):
+        gate.works = Works.of(config, gate.revision, gate.settings.removed, wanted=wanted, others=collected)
     first, last = _selfchecks(session) if gate.gated else ([], [])
     items[:] = [*first, *wanted, *last]
     if gate.revision and gate.settings.minutes is not None:

@@ -1,4 +1,4 @@
-"""The gate's own hook, for plugins such as the calibration."""
+"""The gate's own hooks, for plugins such as the calibration."""
 
 import pytest
 
@@ -8,3 +8,8 @@ from .session import Runner
 @pytest.hookspec(firstresult=True)
 def pytest_gate_runner(config: pytest.Config) -> Runner | None:
     """Return what runs the session's duels instead of `measure.duel.run_duel`."""
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_gate_compares_work(config: pytest.Config) -> bool | None:
+    """Return False to leave the work of the other revision's own benchmarks alone, as a bisection does."""

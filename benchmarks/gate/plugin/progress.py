@@ -1,4 +1,4 @@
-"""The progress of a long duel, on a terminal."""
+"""The progress of what takes long, on a terminal."""
 
 import pytest
 
@@ -24,3 +24,11 @@ def progress_of(config: pytest.Config, name: str) -> Progress | None:
             reporter.rewrite(f"{name}: {pairs} pairs in {seconds:.0f} s", erase=True)
 
     return progress
+
+
+def announce(config: pytest.Config, text: str) -> None:
+    """Show what takes long in the terminal's last line, if there is a terminal."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is not None and reporter.isatty:
+        with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            reporter.rewrite(text, erase=True)

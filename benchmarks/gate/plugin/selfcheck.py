@@ -84,6 +84,11 @@ def _completeness(session: Session, config: pytest.Config) -> tuple[Completeness
             known |= dict.fromkeys(tests, f"at {session.revision}")
         except RevisionError as error:
             problems.append(str(error))
+    smaller = {row.test for row in found.work if row.admitted}
+    if session.works.recorded is not None:
+        # What is not of this run may be smaller: jobs that split a suite with -k have the same options.
+        smaller |= session.works.others
+        found.remarks += session.works.remarks
     result = completeness(
         {test: where for test, where in known.items() if is_requested(test, config)},
         session.collected,
@@ -91,6 +96,7 @@ def _completeness(session: Session, config: pytest.Config) -> tuple[Completeness
         unsupported={row.test for row in found.compared if row.verdict == "unsupported"},
         removed=session.settings.removed,
         measured=bool(found.compared or found.duels or found.memory or session.failed & session.collected),
+        smaller=smaller,
     )
     return result, problems
 

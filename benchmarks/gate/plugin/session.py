@@ -18,6 +18,7 @@ from ..measure.timing import Side, Work
 from ..report.findings import Findings
 from .settings import DuelSettings, Settings
 from .turns import Turns
+from .work import Works
 
 CONTROL, CANARY = "control", "canary"  # the duels by which a run proves itself; they share alpha with all others
 
@@ -55,6 +56,7 @@ class Session:
         runs: the saved runs that it is judged by.
         evidence: the file of --evidence; None without one.
         turns: of the duels with the revision; None if each has a time limit of its own.
+        works: the work of the benchmarks, compared with --against and not in processes that confirm.
         duels: the number of duels that share alpha.
         collected: ids of the tests that measure, deselected ones included.
         findings: its results.
@@ -71,6 +73,7 @@ class Session:
     runs: list[saved.Run] = field(default_factory=list)
     evidence: Evidence | None = None
     turns: Turns | None = None
+    works: Works = field(default_factory=Works)
     duels: int = 1
     collected: frozenset[str] = frozenset()
     findings: Findings = field(default_factory=Findings)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from ..judge.memory import MemoryRow
 from ..judge.rules import JudgedDuel, RevisionRow
+from ..judge.work import WorkRow
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Findings:
 
     Attributes:
         compared: benchmarks against another revision.
+        work: of benchmarks whose files differ there, compared with the work of that revision's own.
         duels: duels with a floor or a saved run, or for the estimate alone.
         memory: comparisons of peak memory.
         unmeasured: names of the duels of a run with measuring off.
@@ -34,6 +36,7 @@ class Findings:
     """
 
     compared: list[RevisionRow] = field(default_factory=list)
+    work: list[WorkRow] = field(default_factory=list)
     duels: list[JudgedDuel] = field(default_factory=list)
     memory: list[MemoryRow] = field(default_factory=list)
     unmeasured: list[str] = field(default_factory=list)

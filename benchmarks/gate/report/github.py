@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from . import work
 from .findings import Findings
 from .tables import markdown
 from .words import evidence
@@ -24,7 +25,7 @@ def write_summary(findings: Findings, environment: Mapping[str, str] = os.enviro
 def annotations(
     reporter: pytest.TerminalReporter, findings: Findings, environment: Mapping[str, str] = os.environ
 ) -> Iterator[str]:
-    """Yield one line per failed test and one per inconclusive test, in GitHub's form of annotations."""
+    """Yield one line per failed test and one per test that is open in some way, in GitHub's form of annotations."""
     if environment.get("GITHUB_ACTIONS") != "true":
         return
     for failed in [*reporter.getreports("failed"), *reporter.getreports("error")]:
@@ -37,6 +38,10 @@ def annotations(
         if row.verdict == "inconclusive":
             file = row.test.partition("::")[0]
             yield f"::warning file={file},title={_escaped(row.name)}::{_escaped('inconclusive: ' + evidence(row))}"
+    for unknown in findings.work:
+        if unknown.verdict == "not compared" and not unknown.removed:
+            file = unknown.test.partition("::")[0]
+            yield f"::warning file={file},title={_escaped(unknown.name)}::{_escaped(work.remark(unknown))}"
 
 
 def _escaped(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from ..compare.revision import Revision
 from ..judge.memory import MemoryRow
 from ..judge.rules import JudgedDuel, RevisionRow, deciding_clock, detectable
+from . import work
 from .findings import Findings
 from .words import remark
 
@@ -39,6 +40,7 @@ def as_json(
             "name": revision.name,
             "commit": revision.commit,
             "benchmarks": [_revision_row(row) for row in findings.compared],
+            "work": [work.as_dict(row) for row in findings.work],
         },
         "saved_runs": list(saved_runs),
         "duels": [_duel_row(row) for row in findings.duels],

@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from ..judge.memory import MIB, MemoryRow
 from ..judge.rules import JudgedDuel, RevisionRow, by_clock, deciding_clock, detectable
+from . import work
 from .findings import Findings
 from .words import CLOCK_NAMES, evidence, limits, no_profile, notes_of_a_test, number, profile_cells, remark
 
@@ -63,6 +64,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], form: str) -> st
 def _tables(findings: Findings) -> Iterator[tuple[Row, list[Row]]]:
     if findings.compared:
         yield REVISION_COLUMNS, [_revision_row(row) for row in findings.compared]
+    if findings.work:
+        yield work.COLUMNS, [work.cells(row) for row in findings.work]
     if findings.duels:
         yield DUEL_COLUMNS, [_duel_row(row) for row in findings.duels]
     if findings.memory:
@@ -94,6 +97,7 @@ def _caveats(findings: Findings) -> Iterator[str]:
             yield f"{row.name}: {text}"
         if row.unprofiled:
             yield f"{row.name}: {no_profile(row)}"
+    yield from filter(None, map(work.remark, findings.work))
     for judged in findings.duels:
         if judged.duel.note:
             yield f"{judged.duel.name}: {judged.duel.note}"
@@ -104,6 +108,8 @@ def _caveats(findings: Findings) -> Iterator[str]:
 def _summary(findings: Findings) -> Iterator[str]:
     if findings.compared:
         yield f"against {findings.compared[0].revision}: " + _counts(row.verdict for row in findings.compared)
+    if findings.work:
+        yield "work: " + _counts(row.verdict for row in findings.work)
     if findings.duels or not findings.compared:
         yield f"duels: {len(findings.duels)}"
     if any(judged.floor_verdict for judged in findings.duels):

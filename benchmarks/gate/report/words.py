@@ -235,7 +235,7 @@ def incomplete(result: Completeness) -> Iterator[str]:
             f"--removed '{absence.test.partition('::')[2]}'"
         )
     for name in result.unused:
-        yield f"--removed {name!r} has no effect: no benchmark of that name is missing"
+        yield f"--removed {name!r} has no effect: no benchmark of that name is missing, and none does less"
     for absence in result.skipped:
         yield f"{absence.test} is {absence.where} and was skipped here: {absence.reason}"
     if result.nothing_ran:

@@ -29,6 +29,12 @@ def _message(report: Any) -> str:
     return (named[-1] if named else lines[0] if crash and lines else lines[-1] if lines else "no reason given").strip()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_gate_compares_work() -> bool:
+    """Leave the benchmarks' own work alone: all commits of a search run the same benchmarks."""
+    return False
+
+
 def pytest_collectreport(report: pytest.CollectReport) -> None:
     """Note a module that cannot be collected."""
     if report.failed:
