@@ -118,6 +118,17 @@ def test_a_variant_that_this_machine_cannot_run(pytester, of_memory, there, fail
         result.stdout.fnmatch_lines(["E *runs at HEAD (*) and is unsupported here: no such instruction"])
 
 
+def test_it_takes_no_turn_from_the_duels(pytester, of_memory):
+    of_memory()
+    pytester.makeconftest(
+        "from benchmarks.gate.plugin.session import SESSION\n"
+        "def pytest_collection_finish(session):\n"
+        "    print('waiting:', session.config.stash[SESSION].turns.waiting)\n"
+    )
+    result = pytester.runpytest_inprocess("--against=HEAD", "--collect-only", "-s")
+    result.stdout.fnmatch_lines(["*waiting: set()*"])
+
+
 def test_it_is_deselected_without_against(pytester, of_memory):
     of_memory()
     pytester.runpytest_inprocess().assert_outcomes(passed=1, deselected=2)
