@@ -9,6 +9,7 @@ import jsonschema
 import psutil
 import pytest
 
+from benchmarks.gate.compare.bisect import witness
 from benchmarks.gate.compare.revision import Revision
 from benchmarks.gate.compare.work.there import record
 from benchmarks.gate.measure.duel import recall
@@ -283,11 +284,9 @@ def test_a_run_that_takes_too_long_there_is_ended_with_what_it_started(pytester,
     revision.close()
 
 
-def test_a_bisection_leaves_it_alone(pytester, sized, unmeasured, quick_self_checks):
-    class Plugin:
-        def pytest_gate_compares_work(self):
-            return False
-
-    quick_self_checks.append(Plugin())
+def test_a_bisection_leaves_it_alone(pytester, sized, unmeasured, quick_self_checks, monkeypatch):
+    monkeypatch.setenv(witness.VARIABLE, str(pytester.path / "seen.json"))
+    monkeypatch.setenv(witness.SUFFIX, "_at_0123")
+    quick_self_checks.append(witness)
     sized(benchmarks=FEWER)
     run(pytester)
