@@ -23,7 +23,9 @@ def test_seeded_weights_are_created_once(monkeypatch):
     before = torch.get_rng_state()
     first, source = build(CONFIG)
     assert (torch.get_rng_state() == before).all()
-    monkeypatch.setattr("impl.serving.model.weights._seeded", lambda *_: pytest.fail("the weights were created again"))
+    monkeypatch.setattr(
+        "impl.serving.model.weights.seeded_weights", lambda *_: pytest.fail("the weights were created again")
+    )
     again = rebuild(TINY, source)
     assert all((value == again.state_dict()[name]).all() for name, value in first.state_dict().items())
     pictures, kinds = draw_pictures(40, 3)
