@@ -14,6 +14,7 @@ from .admission import client_gone, deadline_of, decoder_of
 from .answers import predictions
 from .errors import ServingError, answer_to
 from .inputs import ACCEPTED
+from .strict import shown
 
 __all__ = ["application"]
 
@@ -71,9 +72,9 @@ def application(service: Service) -> Flask:
 
 def _top(classes: int) -> int:
     text = request.args.get("top", "1")
-    top = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    top = int(text) if text.isascii() and text.isdigit() and len(text) < 9 and text[0] != "0" else 0
     if not 1 <= top <= classes:
-        raise ServingError(400, f"top must be a whole number from 1 to {classes}, not {text[:40]!r}")
+        raise ServingError(400, f"top must be a whole number from 1 to {classes}, not {shown(repr(text))}")
     return top
 
 

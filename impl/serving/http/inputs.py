@@ -7,7 +7,7 @@ JPEG and PNG pictures and uint8 arrays are resized by Pillow, as torchvision's R
 import io
 import math
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from werkzeug import Request
 
+from .arrays import finite, npy, safetensors
 from .errors import ServingError
+from .strict import shown
 
-__all__ = ["ACCEPTED", "Decoder", "finite", "image_count"]
+__all__ = ["ACCEPTED", "Decoder"]
 
 Array = NDArray[Any]
 
@@ -28,7 +30,6 @@ TENSORS = ("application/safetensors", "application/x-safetensors", "application/
 ACCEPTED = ("image/jpeg", "image/png", "application/x-npy", "application/safetensors", "multipart/form-data of these")
 # These types say nothing of the content; its first bytes do.
 GENERIC = ("", "application/octet-stream", "binary/octet-stream")
-HEADER = 10_000  # bytes; NumPy's own limit for the header of an array
 
 
 class Decoder:
@@ -66,8 +67,8 @@ class Decoder:
         if kind in ARRAYS:
             return self.array(npy(body, name, lambda count: self.check_count(count, left)), name)
         if kind in TENSORS:
-            return self.array(_safetensors(body, name, lambda count: self.check_count(count, left)), name)
-        raise ServingError(415, f"{name} is {kind or 'of an unknown type'}; accepted are {', '.join(ACCEPTED)}")
+            return self.array(safetensors(body, name, lambda count: self.check_count(count, left)), name)
+        raise ServingError(415, f"{name} is {shown(kind) or 'of an unknown type'}; accepted are {', '.join(ACCEPTED)}")
 
     def check_count(self, count: int, left: int | None = None) -> None:
         """Check a number of images against the limit, or against the rest of it that is left."""
@@ -126,61 +127,6 @@ class Decoder:
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
-def finite(images: torch.Tensor, name: str) -> torch.Tensor:
-    """Return float32 images unchanged, or refuse them if one of their numbers is not finite."""
-    if not bool(torch.isfinite(images).all()):
-        raise ServingError(422, f"{name} has numbers that are not finite")
-    return images
-
-
-def image_count(shape: tuple[int, ...], dtype: str, name: str) -> int:
-    """Return the number of images in an array of a shape and dtype (by NumPy's name), or refuse these."""
-    if dtype not in ("uint8", "float32"):
-        raise ServingError(422, f"{name} is {dtype}, and must be uint8 or float32")
-    if len(shape) != 4 or 3 not in (shape[1], shape[3]) or min(shape) < 1:
-        raise ServingError(422, f"{name} has the shape {list(shape)}, and must be [N, H, W, 3] or [N, 3, H, W]")
-    return shape[0]
-
-
-def npy(body: bytes, name: str, count: Callable[[int], object]) -> Array:
-    """Return the array of a .npy file as a view of its bytes; the shape is checked against their length first."""
-    file = io.BytesIO(body)
-    try:
-        version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, fortran, dtype = read(file, max_header_size=HEADER)
-    except Exception as error:  # NumPy's parser raises many types of exceptions for malformed headers
-        raise ServingError(400, f"{name} is damaged: it has no valid .npy header") from error
-    if dtype.hasobject:
-        raise ServingError(415, f"{name} holds pickled Python objects, and this server does not unpickle")
-    images = image_count(shape, dtype.name if dtype.isnative else str(dtype), name)
-    if fortran:
-        raise ServingError(422, f"{name} is in Fortran order, and must be in C order")
-    size = math.prod(shape) * dtype.itemsize
-    if len(body) - file.tell() != size:
-        raise ServingError(
-            400, f"{name} says {list(shape)} of {dtype}, which is {size} bytes, and has {len(body) - file.tell()}"
-        )
-    count(images)
-    return np.frombuffer(body, dtype, offset=file.tell()).reshape(shape)
-
-
-def _safetensors(body: bytes, name: str, count: Callable[[int], object]) -> Array:
-    from safetensors import SafetensorError, deserialize  # noqa: PLC0415 - most requests do not need it
-
-    try:
-        tensors = deserialize(body)  # type: ignore[no-untyped-call] # it has no types
-    except (SafetensorError, ValueError, OverflowError) as error:
-        raise ServingError(400, f"{name} is damaged: it cannot be read as safetensors") from error
-    if len(tensors) != 1:
-        raise ServingError(422, f"{name} holds {len(tensors)} tensors, and must hold one")
-    (_, tensor) = tensors[0]
-    dtype = {"U8": "uint8", "F32": "float32"}.get(tensor["dtype"], tensor["dtype"])
-    shape = tuple(tensor["shape"])
-    count(image_count(shape, dtype, name))
-    return np.frombuffer(tensor["data"], dtype).reshape(shape)  # the library has checked the shape against the length
-
-
 def _bodies(request: Request) -> Iterator[tuple[str, str, bytes]]:
     """Yield the media type, a name for messages, and the bytes of each part of a request."""
     if request.mimetype != "multipart/form-data":
@@ -190,7 +136,7 @@ def _bodies(request: Request) -> Iterator[tuple[str, str, bytes]]:
         yield request.mimetype, "the body", body
         return
     for name, file in request.files.items(multi=True):
-        yield file.mimetype, f"part {name!r}", file.read()
+        yield file.mimetype, f"part {shown(repr(name))}", file.read()
     if request.form and not request.files:
         raise ServingError(400, "the form has values and no files: send images as files")
 
@@ -199,9 +145,9 @@ def _media_type(kind: str, body: bytes) -> str:
     """Return the media type that a part declares, or, if that is generic, the one that its first bytes show."""
     if kind not in GENERIC:
         return kind
-    for start, shown in ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG", "image/png"), (b"\x93NUMPY", ARRAYS[0])):
+    for start, found in ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG", "image/png"), (b"\x93NUMPY", ARRAYS[0])):
         if body.startswith(start):
-            return shown
+            return found
     if body[:1] == b"\x80" or body[:4] == b"PK\3\4":
         return "a pickle"
     if body[8:9] == b"{":
