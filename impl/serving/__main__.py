@@ -35,7 +35,7 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, ServingConfi
     parser.add_argument("--max-wait-ms", type=float, default=ServingConfig.max_wait_ms, help="to fill a batch")
     parser.add_argument("--max-queue", type=int, default=ServingConfig.max_queue, help="images that may wait")
     parser.add_argument("--max-body-mb", type=float, default=ServingConfig.max_body_mb)
-    parser.add_argument("--max-pixels", type=int, default=ServingConfig.max_pixels, help="of one picture")
+    parser.add_argument("--max-pixels", type=int, default=ServingConfig.max_pixels, help="of all pictures of a request")
     parser.add_argument("--timeout-ms", type=float, default=ServingConfig.timeout_ms)
     parser.add_argument(
         "--i-trust-every-client",

@@ -31,7 +31,8 @@ class ServingConfig:
         max_wait_ms: The longest wait to fill a batch. The server waits only after a batch with several requests.
         max_queue: The most images that may wait; further requests get status 429.
         max_body_mb: The largest request body, in MiB.
-        max_pixels: The most pixels per image.
+        max_pixels: The most pixels that a request's pictures may have together, as they are stored. A progressive JPEG
+            counts again for every 10 scans.
         timeout_ms: The deadline of a request, in ms after its arrival; a request that misses it gets status 504. A
             request can ask for a shorter one with `?timeout_ms=`.
     """

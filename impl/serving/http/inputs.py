@@ -1,13 +1,15 @@
 """From the body of a request to images, uint8 or float32 [N, 3, side, side]; every size is checked before it is used.
 
-JPEG and PNG pictures and uint8 arrays are resized by Pillow, as torchvision's Resize does it, so that clients can send
-32 x 32 originals. float32 arrays must have the model's size already. Nothing here unpickles.
+JPEG and PNG pictures are read as a viewer shows them (`colours`). They and uint8 arrays are resized by Pillow, as
+torchvision's Resize does it, so that clients can send 32 x 32 originals. float32 arrays must have the model's size
+already. No other format is opened, and nothing here unpickles.
 """
 
 import io
 import math
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ from PIL import Image
 from werkzeug import Request
 
 from .arrays import finite, npy, safetensors
+from .colours import as_shown
 from .errors import ServingError
+from .headers import Lean, lean
 from .strict import shown
 
 __all__ = ["ACCEPTED", "Decoder"]
@@ -32,63 +36,77 @@ ACCEPTED = ("image/jpeg", "image/png", "application/x-npy", "application/safeten
 GENERIC = ("", "application/octet-stream", "binary/octet-stream")
 
 
+class Budget:
+    """What one request may still ask for: images, and pixels of all its pictures together."""
+
+    def __init__(self, images: int, pixels: int) -> None:
+        """Start with the limits."""
+        self.max_images, self.max_pixels = self.images, self.pixels = images, pixels
+
+    def take(self, images: int, pixels: int, name: str) -> None:
+        """Take images of so many pixels, all together, or refuse them."""
+        self.images -= images
+        self.pixels -= pixels
+        if self.images < 0:
+            raise ServingError(413, f"there are more than {self.max_images} images in the request, which is the limit")
+        if self.pixels < 0:
+            raise ServingError(
+                413, f"with {name}, the request has more pixels to decode than its limit of {self.max_pixels:,}"
+            )
+
+
 class Decoder:
     """Reads the images of requests, for a model that takes `side` by `side` pixels."""
 
     def __init__(self, side: int, max_images: int, max_pixels: int) -> None:
-        """Set the limits: images per request, and pixels per picture."""
+        """Set the limits of a request: images, and pixels of all its pictures together."""
         self.side, self.max_images, self.max_pixels = side, max_images, max_pixels
 
     def images(self, request: Request) -> torch.Tensor:
-        """Return the images of a request, in its order.
+        """Return the images of a request, in its order. The headers of all are checked before one is decoded.
 
         Raises:
             ServingError: 400, 413, 415 or 422, with the reason.
         """
-        parts: list[torch.Tensor] = []
-        left = self.max_images
-        for kind, name, body in _bodies(request):
-            part = self._decoded(kind, name, body, left)
-            if parts and part.dtype != parts[0].dtype:
-                raise ServingError(422, "some parts are float32 and some are not: send them in separate requests")
-            parts.append(part)
-            left -= len(part)
-        if not parts:
+        budget = Budget(self.max_images, self.max_pixels)
+        opened = [self._opened(*part, budget) for part in _bodies(request)]
+        if not opened:
             raise ServingError(400, "there are no images in the request")
+        parts = [decode() for decode in opened]
+        if len({part.dtype for part in parts}) > 1:
+            raise ServingError(422, "some parts are float32 and some are not: send them in separate requests")
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _decoded(self, kind: str, name: str, body: bytes, left: int) -> torch.Tensor:
+    def _opened(self, kind: str, name: str, body: bytes, budget: Budget) -> Callable[[], torch.Tensor]:
+        """Check the header of a part, and return a function that decodes it."""
         if not body:
             raise ServingError(400, f"{name} is empty")
         kind = _media_type(kind, body)
         if kind in PICTURES:
-            self.check_count(1, left)
-            return self.picture(body, name)
-        if kind in ARRAYS:
-            return self.array(npy(body, name, lambda count: self.check_count(count, left)), name)
-        if kind in TENSORS:
-            return self.array(safetensors(body, name, lambda count: self.check_count(count, left)), name)
+            header = lean(body, name)
+            budget.take(1, header.cost, f"{name} of {header.width} x {header.height} pixels")
+            return partial(self._picture, header, name)
+        if kind in ARRAYS or kind in TENSORS:
+            read = npy if kind in ARRAYS else safetensors
+            values = read(body, name, lambda images: budget.take(images, 0, name))
+            return partial(self.array, values, name)
         raise ServingError(415, f"{name} is {shown(kind) or 'of an unknown type'}; accepted are {', '.join(ACCEPTED)}")
 
-    def check_count(self, count: int, left: int | None = None) -> None:
-        """Check a number of images against the limit, or against the rest of it that is left."""
-        if count > (self.max_images if left is None else left):
-            raise ServingError(413, f"there are more than {self.max_images} images in the request, which is the limit")
+    def check_count(self, count: int) -> None:
+        """Check a number of images against the limit."""
+        Budget(self.max_images, self.max_pixels).take(count, 0, "it")
 
     def picture(self, body: bytes, name: str) -> torch.Tensor:
         """Return uint8 [1, 3, side, side] of a JPEG or a PNG; its size is checked before it is decompressed."""
+        decoded: torch.Tensor = self._opened("image/png", name, body, Budget(1, self.max_pixels))()
+        return decoded
+
+    def _picture(self, header: Lean, name: str) -> torch.Tensor:
         try:
-            with Image.open(io.BytesIO(body), formats=("JPEG", "PNG")) as picture:
-                width, height = picture.size
-                if width * height > self.max_pixels:
-                    raise ServingError(  # noqa: TRY301 - the file is open
-                        413, f"{name} has {width} x {height} pixels; {self.max_pixels:,} in all are the limit"
-                    )
-                return self._resized([picture.convert("RGB")])
-        except ServingError:
-            raise
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise ServingError(413, f"{name} has more pixels than the limit of {self.max_pixels:,}") from error
+            with Image.open(io.BytesIO(header.body), formats=(header.format,)) as picture:
+                if picture.size != (header.width, header.height):
+                    raise ValueError("Pillow reads another size")  # noqa: TRY301 - the file is open
+                return self._resized([as_shown(picture, header.orientation)])
         except Exception as error:  # Pillow raises many types of exceptions for damaged files
             raise ServingError(400, f"{name} is damaged: it cannot be read as a JPEG or a PNG") from error
 
