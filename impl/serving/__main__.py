@@ -61,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     options, config = parse(arguments)
     from ..variant import UnsupportedError  # noqa: PLC0415 - likewise
     from . import VARIANTS  # noqa: PLC0415 - see above
+    from .http.pickled import ANY_HOST  # noqa: PLC0415 - likewise
     from .http.server import Server, until_stopped  # noqa: PLC0415 - likewise
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -68,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     variant = VARIANTS[options.variant]
     try:
         app = variant(config)
+        app.config[ANY_HOST] = options.i_trust_every_client
         server = Server(app, options.host, options.port, round(config.max_body_mb * 2**20))
     except (ValueError, TypeError, OSError, UnsupportedError) as error:
         sys.exit(f"cannot start: {error}")

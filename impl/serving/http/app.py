@@ -1,19 +1,18 @@
-"""The Flask application in front of a `Service`: routes, error handlers, metrics."""
+"""The Flask application in front of a `Service`: routes and metrics."""
 
 import io
 import time
 from typing import IO, Any
 
-from flask import Flask, Request, Response, g, jsonify, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Request, Response, g, request
 
-from ..runtime.refusals import Refusal
 from ..runtime.service import Service
 from . import kserve
 from .admission import client_gone, deadline_of, decoder_of
 from .answers import predictions
-from .errors import ServingError, answer_to
+from .errors import ServingError
 from .inputs import ACCEPTED
+from .json_errors import report_errors
 from .strict import shown
 
 __all__ = ["application"]
@@ -36,7 +35,7 @@ def application(service: Service) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = round(service.config.max_body_mb * 2**20)
     app.register_blueprint(kserve.blueprint(service))
     _observe(app, service)
-    _report_errors(app)
+    report_errors(app)
 
     @app.post("/predict")
     def predict() -> dict[str, Any]:
@@ -89,34 +88,3 @@ def _observe(app: Flask, service: Service) -> None:
             service.metrics.seconds.observe(time.perf_counter() - g.started)
             service.metrics.requests.labels(str(response.status_code)).inc()
         return response
-
-
-def _report_errors(app: Flask) -> None:
-    @app.errorhandler(ServingError)
-    def answered(error: ServingError) -> Response:
-        return _json_error(error.status, error.reason, error.retry_after)
-
-    @app.errorhandler(Refusal)
-    def refused(refusal: Refusal) -> Response:
-        return answered(answer_to(refusal))
-
-    @app.errorhandler(HTTPException)
-    def flask_refused(error: HTTPException) -> Response:
-        response = _json_error(error.code or 500, error.description or error.name)
-        for name, value in error.get_headers():
-            if name == "Allow":
-                response.headers[name] = value
-        return response
-
-    @app.errorhandler(Exception)
-    def failed(error: Exception) -> Response:
-        app.logger.error("a request failed", exc_info=error)
-        return _json_error(500, "the server failed; its log has the reason")
-
-
-def _json_error(status: int, reason: str, retry_after: float | None = None) -> Response:
-    response = jsonify(success=False, error=reason)
-    response.status_code = status
-    if retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, round(retry_after)))
-    return response

@@ -1,0 +1,42 @@
+"""Every error of an application in JSON, with a reason: never a page in HTML, and never a stack trace."""
+
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException
+
+from ..runtime.refusals import Refusal
+from .errors import ServingError, answer_to
+
+__all__ = ["report_errors"]
+
+
+def report_errors(app: Flask) -> None:
+    """Answer every error of an application in JSON."""
+
+    @app.errorhandler(ServingError)
+    def answered(error: ServingError) -> Response:
+        return _json_error(error.status, error.reason, error.retry_after)
+
+    @app.errorhandler(Refusal)
+    def refused(refusal: Refusal) -> Response:
+        return answered(answer_to(refusal))
+
+    @app.errorhandler(HTTPException)
+    def flask_refused(error: HTTPException) -> Response:
+        response = _json_error(error.code or 500, error.description or error.name)
+        for name, value in error.get_headers():
+            if name == "Allow":
+                response.headers[name] = value
+        return response
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> Response:
+        app.logger.error("a request failed", exc_info=error)
+        return _json_error(500, "the server failed; its log has the reason")
+
+
+def _json_error(status: int, reason: str, retry_after: float | None = None) -> Response:
+    response = jsonify(success=False, error=reason)
+    response.status_code = status
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, round(retry_after)))
+    return response
