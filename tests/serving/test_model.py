@@ -104,7 +104,7 @@ def test_an_unknown_model(variant):
         ({"max_batch": 0}, "max_batch must be at least 1"),
         ({"max_batch": 64, "max_queue": 63}, r"max_queue \(63 images\) must be at least max_batch"),
         ({"cache_mb": float("nan")}, "cache_mb must be at least 0"),
-        ({"checkpoint": "nowhere"}, "checkpoint: there is no file nowhere"),
+        ({"checkpoint": "nowhere"}, "checkpoint: there is no file 'nowhere'"),
         ({"checkpoint": "a", "weights": "b"}, "give one of them"),
     ],
 )
