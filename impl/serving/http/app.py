@@ -10,14 +10,16 @@ from ..runtime.service import Service
 from . import kserve
 from .admission import client_gone, deadline_of, decoder_of
 from .answers import predictions
+from .asked import refuse_unknown
 from .errors import ServingError
 from .inputs import ACCEPTED
-from .json_errors import report_errors
+from .json_errors import json_application
 from .strict import shown
 
 __all__ = ["application"]
 
-COUNTED = ("predict", "kserve.infer")  # endpoints whose requests are counted
+# The endpoints whose requests are counted, and the parameters in their query.
+PARAMETERS = {"predict": ("top", "timeout_ms"), "kserve.infer": ("timeout_ms",)}
 
 
 class InMemoryRequest(Request):
@@ -29,20 +31,20 @@ class InMemoryRequest(Request):
 
 def application(service: Service) -> Flask:
     """Return the application; its `extensions["serving"]` is the service."""
-    app = Flask(__name__, static_folder=None)
+    app = json_application(__name__)
     app.request_class = InMemoryRequest
     app.extensions["serving"] = service
     app.config["MAX_CONTENT_LENGTH"] = round(service.config.max_body_mb * 2**20)
     app.register_blueprint(kserve.blueprint(service))
     _observe(app, service)
-    report_errors(app)
+    refuse_unknown(app, PARAMETERS)
 
     @app.post("/predict")
     def predict() -> dict[str, Any]:
         deadline = deadline_of(service)
-        images = service.decoded(decoder_of(service).images, request)
         labels = service.prepared.labels
         top = _top(len(labels))
+        images = service.decoded(decoder_of(service).images, request)
         logits, cached = service.logits(images, deadline, client_gone())
         return {
             "success": True,
@@ -84,7 +86,7 @@ def _observe(app: Flask, service: Service) -> None:
 
     @app.after_request
     def count(response: Response) -> Response:
-        if request.endpoint in COUNTED:
+        if request.endpoint in PARAMETERS:
             service.metrics.seconds.observe(time.perf_counter() - g.started)
             service.metrics.requests.labels(str(response.status_code)).inc()
         return response

@@ -32,6 +32,7 @@ PICTURES = ("image/jpeg", "image/jpg", "image/png")
 ARRAYS = ("application/x-npy", "application/npy", "application/x-numpy")
 TENSORS = ("application/safetensors", "application/x-safetensors", "application/vnd.safetensors")
 ACCEPTED = ("image/jpeg", "image/png", "application/x-npy", "application/safetensors", "multipart/form-data of these")
+PLAIN = ("", "identity", "binary", "8bit", "7bit")  # encodings of a part that change nothing
 # These types say nothing of the content; its first bytes do.
 GENERIC = ("", "application/octet-stream", "binary/octet-stream")
 
@@ -153,10 +154,17 @@ def _bodies(request: Request) -> Iterator[tuple[str, str, bytes]]:
             raise ServingError(400, "the request has no body")
         yield request.mimetype, "the body", body
         return
+    for name in request.form:
+        raise ServingError(
+            400,
+            f"the form has the value {shown(repr(name))} beside files: send images as files, parameters in the query",
+        )
     for name, file in request.files.items(multi=True):
-        yield file.mimetype, f"part {shown(repr(name))}", file.read()
-    if request.form and not request.files:
-        raise ServingError(400, "the form has values and no files: send images as files")
+        part = f"part {shown(repr(name))}"
+        for header in ("Content-Encoding", "Content-Transfer-Encoding"):
+            if (encoding := file.headers.get(header, "binary").strip().lower()) not in PLAIN:
+                raise ServingError(415, f"{part} is encoded as {shown(repr(encoding))}: send it as it is")
+        yield file.mimetype, part, file.read()
 
 
 def _media_type(kind: str, body: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Every error of an application in JSON, with a reason: never a page in HTML, and never a stack trace."""
+"""Applications that answer in JSON: every error has a reason, and there are no pages, redirects or stack traces."""
 
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
@@ -6,12 +6,23 @@ from werkzeug.exceptions import HTTPException
 from ..runtime.refusals import Refusal
 from .errors import ServingError, answer_to
 
-__all__ = ["report_errors"]
+__all__ = ["json_application"]
 
 
-def report_errors(app: Flask) -> None:
-    """Answer every error of an application in JSON."""
+def json_application(name: str) -> Flask:
+    """Return a new application without routes.
 
+    A path that is nearly right gets 404, where Flask redirects with a page in HTML: clients would post again, or not.
+    """
+    app = Flask(name, static_folder=None)
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # an empty page
+    _report_errors(app)
+    return app
+
+
+def _report_errors(app: Flask) -> None:
     @app.errorhandler(ServingError)
     def answered(error: ServingError) -> Response:
         return _json_error(error.status, error.reason, error.retry_after)

@@ -18,8 +18,9 @@ import torch
 from flask import Flask, Response, jsonify, request
 
 from ..config import is_loopback
+from .asked import refuse_unknown
 from .errors import ServingError
-from .json_errors import report_errors
+from .json_errors import json_application
 from .strict import shown
 
 __all__ = ["ACCEPTED", "ANY_HOST", "FIELD", "HEADER", "PICKLE", "application", "unpickled"]
@@ -36,8 +37,7 @@ HOST = re.compile(r"(?:\[(?P<ip6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9.-]+))(?::\d{1,5
 
 def application(predict: Callable[[bytes], torch.Tensor]) -> Flask:
     """Return a Flask application with `POST /predict`; `predict` returns logits [N, classes] of the posted bytes."""
-    app = Flask(__name__, static_folder=None)
-    report_errors(app)
+    app = json_application(__name__)
 
     @app.before_request
     def refuse_browsers() -> None:
@@ -49,6 +49,8 @@ def application(predict: Callable[[bytes], torch.Tensor]) -> Flask:
                 403,
                 f"this server reads pickles, and must be addressed as localhost or 127.0.0.1, not {shown(repr(host))}",
             )
+
+    refuse_unknown(app, {"answer": ()})
 
     @app.post("/predict")
     def answer() -> tuple[Response, int]:
