@@ -118,8 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     variant = VARIANTS[options.variant]
     try:
         # An address that cannot be used is said at once, and not once the model is loaded.
-        with socket.create_server((options.host, options.port), family=_family(options.host)):
-            pass
+        _expect_free(options.host, options.port)
         app = variant(config)
         app.config[ANY_HOST] = options.i_trust_every_client
         server = Server(app, options.host, options.port, round(config.max_body_mb * 2**20))
@@ -136,8 +135,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if service and service.failure else 0
 
 
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+def _expect_free(host: str, port: int) -> None:
+    """Bind an address and leave it again, without listening: nobody can connect yet.
+
+    Raises:
+        OSError, ValueError: It is in use, or none of this machine's.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does it
+        trial.bind((host, port))
 
 
 def _announce_when_loaded(

@@ -117,7 +117,7 @@ RIGHT = {("id", '"NaN"'), ("id", '""'), ("all ", "true"), ("wanted ", "true")}
 def test_every_field_of_an_inference(place, client):
     for value in NO_JSON:
         text = text_of(**{place.strip(): PLACES[place].format(value)})
-        refused(post(client, INFER, data=text.encode()), 400, 413, 422)
+        refused(post(client, INFER, data=text.encode()), 400, *((413, 422) if value[0] in "[{" else ()))
     for value in WRONG:
         text = text_of(**{place.strip(): PLACES[place].format(value)})
         answer = post(client, INFER, data=text.encode())
