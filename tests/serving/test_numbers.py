@@ -58,10 +58,10 @@ def refused(answer, *statuses):
 
 
 def post(client, path, **request):
-    """Post; the answer must come within a second, and must not cost memory."""
+    """Post; the answer must come within seconds, and must not cost memory."""
     memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     answer = client.post(path, **request)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 3
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200_000, "more than 200 MB"
     return answer
 

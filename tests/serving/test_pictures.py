@@ -118,7 +118,7 @@ def test_a_bomb_is_refused_by_its_header(bomb, client, decoding):
         answer = client.post("/predict", data=body, content_type=kind)
         assert (answer.status_code, answer.json["success"]) == (status, False), answer.text
         assert message in answer.json["error"]
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 3
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 100_000, "more than 100 MB"
     assert not decoding
 
