@@ -2,11 +2,13 @@
 
 import argparse
 import logging
+import re
+import socket
 import sys
 import threading
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .config import PRECISIONS, ServingConfig, is_loopback
 
@@ -16,12 +18,32 @@ if TYPE_CHECKING:
     from .runtime.service import Service
 
 
+# What only a server with a queue uses; the originals would ignore it.
+OF_A_SERVICE = ("precision", "cache_mb", "max_batch", "max_wait_ms", "max_queue", "max_pixels", "timeout_ms")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong; `--help` has the rest."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message, and exit with status 2."""
+        self.exit(2, f"{self.prog}: {_one_line(message)}\n")
+
+
+def _one_line(error: object) -> str:
+    """Return what an error says, on one line and not longer than a reader reads."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = text if text.isprintable() else repr(text)
+    return text if len(text) <= 500 else f"{text[:499]}…"
+
+
 def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, ServingConfig]:
     """Return the arguments, checked, and their configuration."""
     from . import VARIANTS  # noqa: PLC0415 - imports torch, which the import of this module need not wait for
     from .http.pickled import PICKLE  # noqa: PLC0415 - likewise
 
-    parser = argparse.ArgumentParser(prog="python -m impl.serving", description=__doc__)
+    # Without abbreviations: --i would be --i-trust-every-client.
+    parser = OneLineParser(prog="python -m impl.serving", description=__doc__, allow_abbrev=False)
     parser.add_argument("variant", choices=VARIANTS)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
@@ -35,14 +57,19 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, ServingConfi
     parser.add_argument("--max-wait-ms", type=float, default=ServingConfig.max_wait_ms, help="to fill a batch")
     parser.add_argument("--max-queue", type=int, default=ServingConfig.max_queue, help="images that may wait")
     parser.add_argument("--max-body-mb", type=float, default=ServingConfig.max_body_mb)
-    parser.add_argument("--max-pixels", type=int, default=ServingConfig.max_pixels, help="of one picture")
+    parser.add_argument("--max-pixels", type=int, default=ServingConfig.max_pixels, help="of all pictures of a request")
     parser.add_argument("--timeout-ms", type=float, default=ServingConfig.timeout_ms)
     parser.add_argument(
         "--i-trust-every-client",
         action="store_true",
         help="let the variants that read pickles listen on an address that other machines can reach",
     )
+    _check_arguments(parser, sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(arguments)
+    if not 0 <= options.port <= 65_535:
+        parser.error(f"--port must be at least 0 and at most 65535, not {options.port!r:.50}")
+    if not re.fullmatch(r"[!-~]+", options.host):  # "" would be every address
+        parser.error(f"--host must be an address or a name, not {options.host!r:.50}")
     trusted = is_loopback(options.host) or options.i_trust_every_client
     if PICKLE in VARIANTS[options.variant].accepts and not trusted:
         safe = " or ".join(name for name, variant in VARIANTS.items() if PICKLE not in variant.accepts)
@@ -51,27 +78,53 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, ServingConfi
             f"{options.host}: use 127.0.0.1, or {safe}, or --i-trust-every-client"
         )
     try:
-        return options, ServingConfig(**{field.name: getattr(options, field.name) for field in fields(ServingConfig)})
+        config = ServingConfig(**{field.name: getattr(options, field.name) for field in fields(ServingConfig)})
     except ValueError as error:
-        parser.error(str(error))
+        parser.error(_as_options(str(error)))
+    if PICKLE in VARIANTS[options.variant].accepts:
+        for name in OF_A_SERVICE:
+            if getattr(config, name) not in (getattr(ServingConfig, name), "float32"):
+                parser.error(f"{options.variant} does not use --{name.replace('_', '-')}: leave it out")
+    return options, config
+
+
+def _check_arguments(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Refuse what argparse takes and should not: an option that is given twice, and the value `--`, which it drops."""
+    given = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
+    for name in given:
+        if given.count(name) > 1:
+            parser.error(f"{name} is given more than once")
+        if f"{name}=--" in arguments:
+            parser.error(f"{name} has no value")
+
+
+def _as_options(message: str) -> str:
+    """Return a message about settings with the names of the options."""
+    for field in fields(ServingConfig):
+        pattern = rf"\b{field.name}\b" if "_" in field.name else rf"^{field.name}\b"
+        message = re.sub(pattern, f"--{field.name.replace('_', '-')}", message)
+    return message.replace("--checkpoint and weights", "--checkpoint and --weights")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM; return the exit status."""
     options, config = parse(arguments)
-    from ..variant import UnsupportedError  # noqa: PLC0415 - likewise
     from . import VARIANTS  # noqa: PLC0415 - see above
+    from .http.pickled import ANY_HOST  # noqa: PLC0415 - likewise
     from .http.server import Server, until_stopped  # noqa: PLC0415 - likewise
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns of full queues and of clients that disconnect
     variant = VARIANTS[options.variant]
     try:
+        # An address that cannot be used is said at once, and not once the model is loaded.
+        _expect_free(options.host, options.port)
         app = variant(config)
+        app.config[ANY_HOST] = options.i_trust_every_client
         server = Server(app, options.host, options.port, round(config.max_body_mb * 2**20))
-    except (ValueError, TypeError, OSError, UnsupportedError) as error:
-        sys.exit(f"cannot start: {error}")
-    address = f"http://{options.host}:{server.port}"
+    except Exception as error:  # noqa: BLE001 - every failure to start is printed here, in one line
+        sys.exit(f"cannot start: {_one_line(error)}")
+    address = f"http://{f'[{options.host}]' if ':' in options.host else options.host}:{server.port}"
     service: Service | None = app.extensions.get("serving")
     if service:
         announcing = (options.variant, variant, service, server, address)
@@ -82,6 +135,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if service and service.failure else 0
 
 
+def _expect_free(host: str, port: int) -> None:
+    """Bind an address and leave it again, without listening: nobody can connect yet.
+
+    Raises:
+        OSError, ValueError: It is in use, or none of this machine's.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does it
+        trial.bind((host, port))
+
+
 def _announce_when_loaded(
     name: str, variant: "Variant[..., Any]", service: "Service", server: "Server", address: str
 ) -> None:
@@ -89,7 +153,7 @@ def _announce_when_loaded(
     try:
         prepared = service.loaded()
     except Exception as error:  # noqa: BLE001 - every failure to load is printed here
-        print(f"cannot start: {error}", file=sys.stderr, flush=True)
+        print(f"cannot start: {_one_line(error)}", file=sys.stderr, flush=True)
         server.stop()
         return
     agreement = "" if prepared.agreement is None else f" ({prepared.agreement:.1%} of 256 pictures as in float32)"

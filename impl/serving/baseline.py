@@ -8,15 +8,15 @@ from flask import Flask
 
 from .config import ServingConfig
 from .http.pickled import application, unpickled
-from .model.weights import builder, rebuild, source_of
+from .model.weights import build as build_once
+from .model.weights import rebuild
 
 __all__ = ["build"]
 
 
 def build(config: ServingConfig) -> Flask:
     """Return the application."""
-    builder(config.model)  # an unknown name fails at the start, not at the first request
-    source = source_of(config)
+    _, source = build_once(config)  # an unknown name or a damaged file ends the start, not the first request
 
     def predict(body: bytes) -> torch.Tensor:
         model = rebuild(config.model, source)

@@ -5,13 +5,27 @@ torch's import (AMD EPYC (Zen 5), CPython 3.11, 2026-11-25), only to check the f
 """
 
 import ipaddress
-from dataclasses import dataclass, fields
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["CIFAR10", "PRECISIONS", "ServingConfig", "is_loopback"]
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PRECISIONS = ("auto", "int8", "bfloat16", "float32")
+NAME = re.compile(r"\w{1,100}", re.ASCII)
+
+# The least and the greatest value of each number, and whether it must be whole. A thread waits for each image that may
+# be queued or run. Pillow opens no picture of more pixels.
+LIMITS: dict[str, tuple[float, float, bool]] = {
+    "cache_mb": (0, 1_000_000, False),
+    "max_batch": (1, 1_024, True),
+    "max_wait_ms": (0, 60_000, False),
+    "max_queue": (1, 4_096, True),
+    "max_body_mb": (0.001, 10_000, False),
+    "max_pixels": (1, 178_956_970, True),
+    "timeout_ms": (1, 86_400_000, False),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,8 @@ class ServingConfig:
         max_wait_ms: The longest wait to fill a batch. The server waits only after a batch with several requests.
         max_queue: The most images that may wait; further requests get status 429.
         max_body_mb: The largest request body, in MiB.
-        max_pixels: The most pixels per image.
+        max_pixels: The most pixels that a request's pictures may have together, as they are stored. A progressive JPEG
+            counts again for every 10 scans.
         timeout_ms: The deadline of a request, in ms after its arrival; a request that misses it gets status 504. A
             request can ask for a shorter one with `?timeout_ms=`.
     """
@@ -53,32 +68,43 @@ class ServingConfig:
         """Check every attribute.
 
         Raises:
-            ValueError: An attribute is out of range; the message names it.
+            ValueError, TypeError: An attribute is out of range or no number; the message names it.
         """
-        if self.checkpoint and self.weights:
-            raise ValueError("checkpoint and weights are mutually exclusive: give one of them")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
-        least = {
-            "cache_mb": 0,
-            "max_batch": 1,
-            "max_wait_ms": 0,
-            "max_body_mb": 0.001,
-            "max_pixels": 1,
-            "timeout_ms": 1,
-        }
-        for name, bound in least.items():
-            if not getattr(self, name) >= bound:  # NaN fails too
-                raise ValueError(f"{name} must be at least {bound}, not {getattr(self, name)}")
+        self._check_choices()
+        for name, (least, most, whole) in LIMITS.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+                raise TypeError(f"{name} must be a {'whole ' if whole else ''}number, not {value!r:.50}")
+            if not least <= value <= most:  # NaN fails too
+                raise ValueError(f"{name} must be at least {least} and at most {most:,}, not {value!r:.50}")
         if self.max_queue < self.max_batch:
             raise ValueError(
                 f"max_queue ({self.max_queue} images) must be at least max_batch ({self.max_batch}), "
                 "or the queue could never hold the largest request"
             )
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in ("checkpoint", "labels") and value is not None and not Path(value).is_file():
-                raise ValueError(f"{field.name}: there is no file {value}")
+        if self.max_wait_ms > self.timeout_ms:
+            raise ValueError(
+                f"max_wait_ms ({self.max_wait_ms}) must be at most timeout_ms ({self.timeout_ms}), "
+                "or requests would wait for others until their deadline has passed"
+            )
+
+    def _check_choices(self) -> None:
+        if self.checkpoint is not None and self.weights is not None:
+            raise ValueError("checkpoint and weights are mutually exclusive: give one of them")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r:.50}")
+        for name in ("model", "weights"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and NAME.fullmatch(value)):
+                raise ValueError(f"{name} must be a name in torchvision, of letters, digits and _, not {value!r:.50}")
+        for name in ("checkpoint", "labels"):
+            value = getattr(self, name)
+            try:
+                found = value is None or Path(value).is_file()
+            except (OSError, TypeError, ValueError) as error:  # no path at all
+                raise ValueError(f"{name}: {value!r:.100} cannot be the path of a file") from error
+            if not found:
+                raise ValueError(f"{name}: there is no file {str(value)!r:.200}")
 
 
 def is_loopback(host: str) -> bool:

@@ -15,7 +15,7 @@ Why it is faster than `preloaded`:
 - It starts from a snapshot of weights that are already laid out, mapped into memory (`model.snapshot`).
 
 What it costs: int8 logits differ from float32's, and up to 3 % of top-1 answers may differ; the first start takes
-longer, because it compares the two; and some 1,600 lines.
+longer, because it compares the two; and more than 3,000 lines.
 
 The limit: one image takes 15.4 G multiply-adds in ViT-L/32, which are 30.8 GFLOP. The two cores reach at most
 1,860 GFLOP/s, from their caches: 16.6 ms for one image, 1.06 s for 64. One image takes 20.5 ms in the model: 17.7 for

@@ -12,7 +12,8 @@ from flask import Flask
 
 from .config import ServingConfig
 from .http.pickled import application, unpickled
-from .model.weights import builder, rebuild, source_of
+from .model.weights import build as build_once
+from .model.weights import rebuild
 
 __all__ = ["build", "predictor"]
 
@@ -25,5 +26,5 @@ def build(config: ServingConfig) -> Flask:
 
 def predictor(config: ServingConfig) -> torch.nn.Module:
     """Return the model, which computes no gradients."""
-    builder(config.model)  # an unknown name fails before seconds of work
-    return rebuild(config.model, source_of(config)).requires_grad_(requires_grad=False)
+    _, source = build_once(config)  # an unknown name or a damaged file fails before seconds of work
+    return rebuild(config.model, source).requires_grad_(requires_grad=False)

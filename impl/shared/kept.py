@@ -5,20 +5,26 @@ function calls or takes constants from, the old machine code runs on. `kept` als
 that is imported, directly or not, within the same top-level package. So kernels can be spread over modules.
 
 Numba's cache does the rest: it works in a read-only tree, with NUMBA_CACHE_DIR, and with processes that start at once.
+But it runs what it finds. Here every file begins with its digest, and a kernel whose file is damaged is compiled anew.
 """
 
 import ast
 import functools
 import hashlib
 import importlib.util
+import logging
+import pickle
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 __all__ = ["kept", "sources_digest"]
+
+log = logging.getLogger(__name__)
 
 
 def kept(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -44,7 +50,47 @@ class _SourcesCache(FunctionCache):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]  # Numba has no types here
         stamp = self._impl.locator.get_source_stamp(), sources_digest(function.__module__)
-        self._cache_file = IndexDataCacheFile(self.cache_path, self._impl.filename_base, stamp)  # type: ignore[no-untyped-call]  # likewise
+        self._cache_file = _CheckedFiles(self.cache_path, self._impl.filename_base, stamp)
+
+
+class _CheckedFiles(IndexDataCacheFile):
+    """The files of Numba's cache, an index and machine code, each with its SHA-256 in front."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)  # type: ignore[no-untyped-call]  # likewise
+        self._version = f"{self._version} with digests"  # other files count as those of another version
+
+    def _dump(self, content: Any) -> bytes:
+        data: bytes = super()._dump(content)  # type: ignore[no-untyped-call]  # likewise
+        return hashlib.sha256(data).digest() + data
+
+    def _load_index(self) -> dict[Any, str]:
+        """Return the names of the files by signature; none without an index of this version and these sources."""
+        try:
+            found = Path(self._index_path).read_bytes()
+        except FileNotFoundError:
+            return {}
+        version = pickle.dumps(self._version, protocol=-1)
+        if not found.startswith(version):
+            return {}
+        try:
+            stamp, names = self._checked(found[len(version) :], self._index_path)
+        except OSError:
+            return {}
+        return dict(names) if stamp == self._source_stamp else {}
+
+    def _load_data(self, name: str) -> Any:
+        path = self._data_path(name)  # type: ignore[no-untyped-call]  # likewise
+        return self._checked(Path(path).read_bytes(), path)
+
+    @staticmethod
+    def _checked(found: bytes, path: str) -> Any:
+        """Return the content of a file; an OSError counts for Numba as a file that is not there."""
+        digest, data = found[:32], found[32:]
+        if hashlib.sha256(data).digest() != digest:
+            log.warning("%s is damaged: the kernel is compiled anew", path)
+            raise OSError(f"{path} is damaged")
+        return pickle.loads(data)  # noqa: S301 - Numba's own format, in the user's own folder
 
 
 def sources_digest(module: str) -> str:

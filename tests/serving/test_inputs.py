@@ -385,10 +385,11 @@ def test_kserve(client, expected_classes):
         ({"shape": [10**6, 32, 32, 3]}, 413, "more than 64"),
         ({"data": [256] * FEW.size}, 422, "0 .. 255"),
         ({"data": [0.5] * FEW.size}, 422, "numbers of uint8"),
-        ({"data": ["a"] * FEW.size}, 422, "numbers of uint8"),
+        ({"data": ["a"] * FEW.size}, 422, "images are numbers"),
+        ({"data": ["a", *[1] * (FEW.size - 1)]}, 422, "numbers of uint8"),
         ({"data": [[1], [2, 3]]}, 422, "different lengths"),
-        ({"data": None}, 422, "no data"),
-        ({"parameters": {"binary_data_size": 5}}, 400, "5 bytes"),
+        ({"data": None}, 422, "data of the input must be a list"),
+        ({"parameters": {"binary_data_size": 5}}, 422, "both a list and binary data"),
     ],
 )
 def test_kserve_rejects_invalid_input(change, status, message, client):

@@ -23,7 +23,9 @@ def test_seeded_weights_are_created_once(monkeypatch):
     before = torch.get_rng_state()
     first, source = build(CONFIG)
     assert (torch.get_rng_state() == before).all()
-    monkeypatch.setattr("impl.serving.model.weights._seeded", lambda *_: pytest.fail("the weights were created again"))
+    monkeypatch.setattr(
+        "impl.serving.model.weights.seeded_weights", lambda *_: pytest.fail("the weights were created again")
+    )
     again = rebuild(TINY, source)
     assert all((value == again.state_dict()[name]).all() for name, value in first.state_dict().items())
     pictures, kinds = draw_pictures(40, 3)
@@ -102,7 +104,7 @@ def test_an_unknown_model(variant):
         ({"max_batch": 0}, "max_batch must be at least 1"),
         ({"max_batch": 64, "max_queue": 63}, r"max_queue \(63 images\) must be at least max_batch"),
         ({"cache_mb": float("nan")}, "cache_mb must be at least 0"),
-        ({"checkpoint": "nowhere"}, "checkpoint: there is no file nowhere"),
+        ({"checkpoint": "nowhere"}, "checkpoint: there is no file 'nowhere'"),
         ({"checkpoint": "a", "weights": "b"}, "give one of them"),
     ],
 )

@@ -253,6 +253,6 @@ def test_a_server_that_fails(build, monkeypatch):
     def fail(*_):
         raise RuntimeError("made to fail")
 
-    monkeypatch.setattr(Decoder, "picture", fail)
+    monkeypatch.setattr(Decoder, "_opened", fail)
     with pytest.raises(AssertionError, match="500 for"):
         test_inputs.test_seven_thousand_malformed_requests(client, right)

@@ -225,3 +225,28 @@ def test_kernel_digests_cover_the_vector_writer(name, monkeypatch):
         loader, "get_source", lambda self, which: read(self, which) + "# edited\n" * (which == "impl.shared.vectors")
     )
     assert module.sources_digest(name) != before
+
+
+def damage(path, how):
+    content = bytearray(path.read_bytes())
+    if how == "flipped":
+        content[len(content) // 2] ^= 1
+    elif how == "first byte":
+        content[0] ^= 1
+    elif how == "cut off":
+        del content[len(content) // 2 :]
+    else:
+        content.clear()
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["flipped", "first byte", "cut off", "empty"])
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_a_damaged_file_is_compiled_anew(package, run_each, suffix, how):
+    """Numba runs machine code in which a bit has flipped, and raises an error for a file that is cut off."""
+    assert run_each(package) == [(20, 0)]
+    assert run_each(package) == [(20, 1)]
+    (path,) = package.rglob(f"*kernel*{suffix}")
+    damage(path, how)
+    assert run_each(package) == [(20, 0)]
+    assert run_each(package) == [(20, 1)]

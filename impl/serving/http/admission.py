@@ -1,6 +1,5 @@
 """What a service needs to know of the current request: its deadline, whether its client has gone, how to decode it."""
 
-import math
 import time
 from collections.abc import Callable
 
@@ -10,6 +9,7 @@ from ..runtime.batching import never
 from ..runtime.service import Service
 from .errors import ServingError
 from .inputs import Decoder
+from .strict import number_of, shown
 
 __all__ = ["client_gone", "deadline_of", "decoder_of"]
 
@@ -26,12 +26,9 @@ def deadline_of(service: Service) -> float:
     timeout_ms = service.config.timeout_ms
     text = request.args.get("timeout_ms")
     if text is not None:
-        try:
-            timeout_ms = min(float(text), timeout_ms)  # in this order NaN stays NaN
-        except ValueError:
-            timeout_ms = math.nan
+        timeout_ms = min(number_of(text), timeout_ms)  # in this order NaN stays NaN
         if not timeout_ms > 0:
-            raise ServingError(400, f"timeout_ms must be a number of milliseconds above 0, not {text[:40]!r}")
+            raise ServingError(400, f"timeout_ms must be a number of milliseconds above 0, not {shown(repr(text))}")
     return arrived + timeout_ms / 1e3
 
 

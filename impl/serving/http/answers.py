@@ -5,7 +5,23 @@ from typing import Any
 
 import torch
 
-__all__ = ["predictions"]
+from .errors import ServingError
+
+__all__ = ["predictions", "probabilities_of"]
+
+
+def probabilities_of(logits: torch.Tensor) -> torch.Tensor:
+    """Return the probabilities, float32 [N, classes], which add up to 1 in each row.
+
+    Args:
+        logits: float32 [N, classes].
+
+    Raises:
+        ServingError: 422, some are not finite. Images of finite but extreme numbers overflow in the model.
+    """
+    if not bool(torch.isfinite(logits).all()):
+        raise ServingError(422, "the model has no finite answer for these images: their numbers are too large for it")
+    return torch.softmax(logits, dim=1)
 
 
 def predictions(logits: torch.Tensor, labels: Sequence[str], top: int = 1) -> list[dict[str, Any]]:
@@ -15,8 +31,11 @@ def predictions(logits: torch.Tensor, labels: Sequence[str], top: int = 1) -> li
         logits: float32 [N, classes].
         labels: The name of each class.
         top: How many classes to return, at most `len(labels)`.
+
+    Raises:
+        ServingError: 422, as `probabilities_of`.
     """
-    probabilities, classes = torch.softmax(logits, dim=1).topk(top, dim=1)
+    probabilities, classes = probabilities_of(logits).topk(top, dim=1)
     answers = []
     for row, indices in zip(probabilities.tolist(), classes.tolist(), strict=True):
         entries = [

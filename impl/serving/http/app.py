@@ -1,23 +1,25 @@
-"""The Flask application in front of a `Service`: routes, error handlers, metrics."""
+"""The Flask application in front of a `Service`: routes and metrics."""
 
 import io
 import time
 from typing import IO, Any
 
-from flask import Flask, Request, Response, g, jsonify, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Request, Response, g, request
 
-from ..runtime.refusals import Refusal
 from ..runtime.service import Service
 from . import kserve
 from .admission import client_gone, deadline_of, decoder_of
 from .answers import predictions
-from .errors import ServingError, answer_to
+from .asked import refuse_unknown
+from .errors import ServingError
 from .inputs import ACCEPTED
+from .json_errors import json_application
+from .strict import shown
 
 __all__ = ["application"]
 
-COUNTED = ("predict", "kserve.infer")  # endpoints whose requests are counted
+# The endpoints whose requests are counted, and the parameters in their query.
+PARAMETERS = {"predict": ("top", "timeout_ms"), "kserve.infer": ("timeout_ms",)}
 
 
 class InMemoryRequest(Request):
@@ -29,20 +31,20 @@ class InMemoryRequest(Request):
 
 def application(service: Service) -> Flask:
     """Return the application; its `extensions["serving"]` is the service."""
-    app = Flask(__name__, static_folder=None)
+    app = json_application(__name__)
     app.request_class = InMemoryRequest
     app.extensions["serving"] = service
     app.config["MAX_CONTENT_LENGTH"] = round(service.config.max_body_mb * 2**20)
     app.register_blueprint(kserve.blueprint(service))
     _observe(app, service)
-    _report_errors(app)
+    refuse_unknown(app, PARAMETERS)
 
     @app.post("/predict")
     def predict() -> dict[str, Any]:
         deadline = deadline_of(service)
-        images = service.decoded(decoder_of(service).images, request)
         labels = service.prepared.labels
         top = _top(len(labels))
+        images = service.decoded(decoder_of(service).images, request)
         logits, cached = service.logits(images, deadline, client_gone())
         return {
             "success": True,
@@ -71,9 +73,9 @@ def application(service: Service) -> Flask:
 
 def _top(classes: int) -> int:
     text = request.args.get("top", "1")
-    top = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    top = int(text) if text.isascii() and text.isdigit() and len(text) < 9 and text[0] != "0" else 0
     if not 1 <= top <= classes:
-        raise ServingError(400, f"top must be a whole number from 1 to {classes}, not {text[:40]!r}")
+        raise ServingError(400, f"top must be a whole number from 1 to {classes}, not {shown(repr(text))}")
     return top
 
 
@@ -84,38 +86,7 @@ def _observe(app: Flask, service: Service) -> None:
 
     @app.after_request
     def count(response: Response) -> Response:
-        if request.endpoint in COUNTED:
+        if request.endpoint in PARAMETERS:
             service.metrics.seconds.observe(time.perf_counter() - g.started)
             service.metrics.requests.labels(str(response.status_code)).inc()
         return response
-
-
-def _report_errors(app: Flask) -> None:
-    @app.errorhandler(ServingError)
-    def answered(error: ServingError) -> Response:
-        return _json_error(error.status, error.reason, error.retry_after)
-
-    @app.errorhandler(Refusal)
-    def refused(refusal: Refusal) -> Response:
-        return answered(answer_to(refusal))
-
-    @app.errorhandler(HTTPException)
-    def flask_refused(error: HTTPException) -> Response:
-        response = _json_error(error.code or 500, error.description or error.name)
-        for name, value in error.get_headers():
-            if name == "Allow":
-                response.headers[name] = value
-        return response
-
-    @app.errorhandler(Exception)
-    def failed(error: Exception) -> Response:
-        app.logger.error("a request failed", exc_info=error)
-        return _json_error(500, "the server failed; its log has the reason")
-
-
-def _json_error(status: int, reason: str, retry_after: float | None = None) -> Response:
-    response = jsonify(success=False, error=reason)
-    response.status_code = status
-    if retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, round(retry_after)))
-    return response

@@ -1,13 +1,15 @@
 """From the body of a request to images, uint8 or float32 [N, 3, side, side]; every size is checked before it is used.
 
-JPEG and PNG pictures and uint8 arrays are resized by Pillow, as torchvision's Resize does it, so that clients can send
-32 x 32 originals. float32 arrays must have the model's size already. Nothing here unpickles.
+JPEG and PNG pictures are read as a viewer shows them (`colours`). They and uint8 arrays are resized by Pillow, as
+torchvision's Resize does it, so that clients can send 32 x 32 originals. float32 arrays must have the model's size
+already. No other format is opened, and nothing here unpickles.
 """
 
 import io
 import math
 import mmap
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from werkzeug import Request
 
+from .arrays import finite, npy, safetensors
+from .colours import as_shown
 from .errors import ServingError
+from .headers import Lean, lean
+from .strict import shown
 
-__all__ = ["ACCEPTED", "Decoder", "finite", "image_count"]
+__all__ = ["ACCEPTED", "Decoder"]
 
 Array = NDArray[Any]
 
@@ -26,68 +32,82 @@ PICTURES = ("image/jpeg", "image/jpg", "image/png")
 ARRAYS = ("application/x-npy", "application/npy", "application/x-numpy")
 TENSORS = ("application/safetensors", "application/x-safetensors", "application/vnd.safetensors")
 ACCEPTED = ("image/jpeg", "image/png", "application/x-npy", "application/safetensors", "multipart/form-data of these")
+PLAIN = ("", "identity", "binary", "8bit", "7bit")  # encodings of a part that change nothing
 # These types say nothing of the content; its first bytes do.
 GENERIC = ("", "application/octet-stream", "binary/octet-stream")
-HEADER = 10_000  # bytes; NumPy's own limit for the header of an array
+
+
+class Budget:
+    """What one request may still ask for: images, and pixels of all its pictures together."""
+
+    def __init__(self, images: int, pixels: int) -> None:
+        """Start with the limits."""
+        self.max_images, self.max_pixels = self.images, self.pixels = images, pixels
+
+    def take(self, images: int, pixels: int, name: str) -> None:
+        """Take images of so many pixels, all together, or refuse them."""
+        self.images -= images
+        self.pixels -= pixels
+        if self.images < 0:
+            raise ServingError(413, f"there are more than {self.max_images} images in the request, which is the limit")
+        if self.pixels < 0:
+            raise ServingError(
+                413, f"with {name}, the request has more pixels to decode than its limit of {self.max_pixels:,}"
+            )
 
 
 class Decoder:
     """Reads the images of requests, for a model that takes `side` by `side` pixels."""
 
     def __init__(self, side: int, max_images: int, max_pixels: int) -> None:
-        """Set the limits: images per request, and pixels per picture."""
+        """Set the limits of a request: images, and pixels of all its pictures together."""
         self.side, self.max_images, self.max_pixels = side, max_images, max_pixels
 
     def images(self, request: Request) -> torch.Tensor:
-        """Return the images of a request, in its order.
+        """Return the images of a request, in its order. The headers of all are checked before one is decoded.
 
         Raises:
             ServingError: 400, 413, 415 or 422, with the reason.
         """
-        parts: list[torch.Tensor] = []
-        left = self.max_images
-        for kind, name, body in _bodies(request):
-            part = self._decoded(kind, name, body, left)
-            if parts and part.dtype != parts[0].dtype:
-                raise ServingError(422, "some parts are float32 and some are not: send them in separate requests")
-            parts.append(part)
-            left -= len(part)
-        if not parts:
+        budget = Budget(self.max_images, self.max_pixels)
+        opened = [self._opened(*part, budget) for part in _bodies(request)]
+        if not opened:
             raise ServingError(400, "there are no images in the request")
+        parts = [decode() for decode in opened]
+        if len({part.dtype for part in parts}) > 1:
+            raise ServingError(422, "some parts are float32 and some are not: send them in separate requests")
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _decoded(self, kind: str, name: str, body: bytes, left: int) -> torch.Tensor:
+    def _opened(self, kind: str, name: str, body: bytes, budget: Budget) -> Callable[[], torch.Tensor]:
+        """Check the header of a part, and return a function that decodes it."""
         if not body:
             raise ServingError(400, f"{name} is empty")
         kind = _media_type(kind, body)
         if kind in PICTURES:
-            self.check_count(1, left)
-            return self.picture(body, name)
-        if kind in ARRAYS:
-            return self.array(npy(body, name, lambda count: self.check_count(count, left)), name)
-        if kind in TENSORS:
-            return self.array(_safetensors(body, name, lambda count: self.check_count(count, left)), name)
-        raise ServingError(415, f"{name} is {kind or 'of an unknown type'}; accepted are {', '.join(ACCEPTED)}")
+            header = lean(body, name)
+            budget.take(1, header.cost, f"{name} of {header.width} x {header.height} pixels")
+            return partial(self._picture, header, name)
+        if kind in ARRAYS or kind in TENSORS:
+            read = npy if kind in ARRAYS else safetensors
+            values = read(body, name, lambda images: budget.take(images, 0, name))
+            return partial(self.array, values, name)
+        raise ServingError(415, f"{name} is {shown(kind) or 'of an unknown type'}; accepted are {', '.join(ACCEPTED)}")
 
-    def check_count(self, count: int, left: int | None = None) -> None:
-        """Check a number of images against the limit, or against the rest of it that is left."""
-        if count > (self.max_images if left is None else left):
-            raise ServingError(413, f"there are more than {self.max_images} images in the request, which is the limit")
+    def check_count(self, count: int) -> None:
+        """Check a number of images against the limit."""
+        Budget(self.max_images, self.max_pixels).take(count, 0, "it")
 
     def picture(self, body: bytes, name: str) -> torch.Tensor:
         """Return uint8 [1, 3, side, side] of a JPEG or a PNG; its size is checked before it is decompressed."""
+        decoded: torch.Tensor = self._opened("image/png", name, body, Budget(1, self.max_pixels))()
+        return decoded
+
+    def _picture(self, header: Lean, name: str) -> torch.Tensor:
         try:
-            with Image.open(io.BytesIO(body), formats=("JPEG", "PNG")) as picture:
-                width, height = picture.size
-                if width * height > self.max_pixels:
-                    raise ServingError(  # noqa: TRY301 - the file is open
-                        413, f"{name} has {width} x {height} pixels; {self.max_pixels:,} in all are the limit"
-                    )
-                return self._resized([picture.convert("RGB")])
-        except ServingError:
-            raise
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise ServingError(413, f"{name} has more pixels than the limit of {self.max_pixels:,}") from error
+            with Image.open(io.BytesIO(header.body), formats=(header.format,)) as picture:
+                if picture.size != (header.width, header.height):
+                    raise ValueError("Pillow reads another size")  # noqa: TRY301 - the file is open
+                return self._resized([as_shown(picture, header.orientation)])
         except Exception as error:  # Pillow raises many types of exceptions for damaged files
             raise ServingError(400, f"{name} is damaged: it cannot be read as a JPEG or a PNG") from error
 
@@ -126,61 +146,6 @@ class Decoder:
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
-def finite(images: torch.Tensor, name: str) -> torch.Tensor:
-    """Return float32 images unchanged, or refuse them if one of their numbers is not finite."""
-    if not bool(torch.isfinite(images).all()):
-        raise ServingError(422, f"{name} has numbers that are not finite")
-    return images
-
-
-def image_count(shape: tuple[int, ...], dtype: str, name: str) -> int:
-    """Return the number of images in an array of a shape and dtype (by NumPy's name), or refuse these."""
-    if dtype not in ("uint8", "float32"):
-        raise ServingError(422, f"{name} is {dtype}, and must be uint8 or float32")
-    if len(shape) != 4 or 3 not in (shape[1], shape[3]) or min(shape) < 1:
-        raise ServingError(422, f"{name} has the shape {list(shape)}, and must be [N, H, W, 3] or [N, 3, H, W]")
-    return shape[0]
-
-
-def npy(body: bytes, name: str, count: Callable[[int], object]) -> Array:
-    """Return the array of a .npy file as a view of its bytes; the shape is checked against their length first."""
-    file = io.BytesIO(body)
-    try:
-        version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, fortran, dtype = read(file, max_header_size=HEADER)
-    except Exception as error:  # NumPy's parser raises many types of exceptions for malformed headers
-        raise ServingError(400, f"{name} is damaged: it has no valid .npy header") from error
-    if dtype.hasobject:
-        raise ServingError(415, f"{name} holds pickled Python objects, and this server does not unpickle")
-    images = image_count(shape, dtype.name if dtype.isnative else str(dtype), name)
-    if fortran:
-        raise ServingError(422, f"{name} is in Fortran order, and must be in C order")
-    size = math.prod(shape) * dtype.itemsize
-    if len(body) - file.tell() != size:
-        raise ServingError(
-            400, f"{name} says {list(shape)} of {dtype}, which is {size} bytes, and has {len(body) - file.tell()}"
-        )
-    count(images)
-    return np.frombuffer(body, dtype, offset=file.tell()).reshape(shape)
-
-
-def _safetensors(body: bytes, name: str, count: Callable[[int], object]) -> Array:
-    from safetensors import SafetensorError, deserialize  # noqa: PLC0415 - most requests do not need it
-
-    try:
-        tensors = deserialize(body)  # type: ignore[no-untyped-call] # it has no types
-    except (SafetensorError, ValueError, OverflowError) as error:
-        raise ServingError(400, f"{name} is damaged: it cannot be read as safetensors") from error
-    if len(tensors) != 1:
-        raise ServingError(422, f"{name} holds {len(tensors)} tensors, and must hold one")
-    (_, tensor) = tensors[0]
-    dtype = {"U8": "uint8", "F32": "float32"}.get(tensor["dtype"], tensor["dtype"])
-    shape = tuple(tensor["shape"])
-    count(image_count(shape, dtype, name))
-    return np.frombuffer(tensor["data"], dtype).reshape(shape)  # the library has checked the shape against the length
-
-
 def _bodies(request: Request) -> Iterator[tuple[str, str, bytes]]:
     """Yield the media type, a name for messages, and the bytes of each part of a request."""
     if request.mimetype != "multipart/form-data":
@@ -189,19 +154,26 @@ def _bodies(request: Request) -> Iterator[tuple[str, str, bytes]]:
             raise ServingError(400, "the request has no body")
         yield request.mimetype, "the body", body
         return
+    for name in request.form:
+        raise ServingError(
+            400,
+            f"the form has the value {shown(repr(name))} beside files: send images as files, parameters in the query",
+        )
     for name, file in request.files.items(multi=True):
-        yield file.mimetype, f"part {name!r}", file.read()
-    if request.form and not request.files:
-        raise ServingError(400, "the form has values and no files: send images as files")
+        part = f"part {shown(repr(name))}"
+        for header in ("Content-Encoding", "Content-Transfer-Encoding"):
+            if (encoding := file.headers.get(header, "binary").strip().lower()) not in PLAIN:
+                raise ServingError(415, f"{part} is encoded as {shown(repr(encoding))}: send it as it is")
+        yield file.mimetype, part, file.read()
 
 
 def _media_type(kind: str, body: bytes) -> str:
     """Return the media type that a part declares, or, if that is generic, the one that its first bytes show."""
     if kind not in GENERIC:
         return kind
-    for start, shown in ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG", "image/png"), (b"\x93NUMPY", ARRAYS[0])):
+    for start, found in ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG", "image/png"), (b"\x93NUMPY", ARRAYS[0])):
         if body.startswith(start):
-            return shown
+            return found
     if body[:1] == b"\x80" or body[:4] == b"PK\3\4":
         return "a pickle"
     if body[8:9] == b"{":

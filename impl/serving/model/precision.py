@@ -4,15 +4,14 @@ A precision agrees if its top-1 answers for 256 drawn pictures are float32's, up
 more precise one is tried. Agreement is measured once per set of weights and kept on disk.
 """
 
-import json
 import logging
 
 import torch
 
-from ...shared.cache import write_whole
+from ...shared.sealed import DamagedError, read_seal, write_seal
 from ..config import ServingConfig
 from .pictures import drawn
-from .snapshot import Prepared, load_or_make, snapshots_of
+from .snapshot import Prepared, identity_of, load_or_make, snapshots_of
 from .weights import Source, source_of
 
 __all__ = ["AGREEMENT", "COMPARED", "available", "drawn", "prepare"]
@@ -69,11 +68,16 @@ def _agreement(config: ServingConfig, source: Source, precision: str) -> float:
         TypeError: This model cannot run in this precision.
     """
     path = snapshots_of(config, source) / f"{precision}-agreement.json"
-    if not path.exists():
-        candidate = load_or_make(config, source, precision)
-        images = drawn(COMPARED, 256, candidate.side)
+    identity = identity_of("agreement", config, source, precision)
+    try:
+        return float(read_seal(path, identity).facts["share"])
+    except FileNotFoundError:
         log.info("comparing %s with float32 on %d pictures, once for these weights", precision, COMPARED)
-        expected = load_or_make(config, source, "float32").run(images).argmax(dim=1)
-        share = float((candidate.run(images).argmax(dim=1) == expected).double().mean())
-        write_whole(path, lambda file: file.write(json.dumps(share).encode()))
-    return float(json.loads(path.read_bytes()))
+    except DamagedError as error:
+        log.warning("the agreement with float32 is damaged, and is measured again: %s", error)
+    candidate = load_or_make(config, source, precision)
+    images = drawn(COMPARED, 256, candidate.side)
+    expected = load_or_make(config, source, "float32").run(images).argmax(dim=1)
+    share = float((candidate.run(images).argmax(dim=1) == expected).double().mean())
+    write_seal(path, {**identity, "share": share})
+    return share

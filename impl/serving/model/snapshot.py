@@ -1,11 +1,14 @@
 """A model that can be run, and the snapshot that it starts from: weights in one precision, laid out and kept on disk.
 
 The first start writes the snapshot, beside the seeded weights. A later start maps a few hundred megabytes into memory,
-and needs neither torchvision nor the original weights.
+and needs neither torchvision nor the original weights. Every file has a digest, which is checked before it is used: a
+damaged snapshot is made anew, with a warning in the log, and never served (see `impl.shared.sealed`).
 """
 
-import json
-from collections.abc import Callable
+import io
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,15 +19,20 @@ import torch
 from torch import nn
 
 from ...shared.cache import cache_folder, write_whole
+from ...shared.sealed import Content, DamagedError, read_seal, write_seal
 from ..config import ServingConfig
 from .cores import Engine
 from .vit import CHUNK, FloatVit, Plan, normalise, plan_of, split_vit
-from .weights import Source, build
+from .weights import Source, build, check_labels
 
-__all__ = ["Prepared", "Runner", "load_or_make", "snapshots_of"]
+__all__ = ["Prepared", "Runner", "identity_of", "load_or_make", "snapshots_of"]
 
-LAYOUT = 3
+log = logging.getLogger(__name__)
+
+LAYOUT = 4
 """Version of the snapshots' layout; a new number makes them anew."""
+SEAL = "seal.json"
+"""The snapshot's seal, written last: a folder without it is not complete."""
 
 Runner = Callable[[torch.Tensor], torch.Tensor]
 
@@ -55,66 +63,92 @@ def snapshots_of(config: ServingConfig, source: Source) -> Path:
     return cache_folder() / "serving" / f"{config.model}-{source.key}-{LAYOUT}"
 
 
+def identity_of(kind: str, config: ServingConfig, source: Source, precision: str) -> dict[str, str]:
+    """Return what is sealed with whatever is kept for a model in a precision: a file of another one does not pass."""
+    return {"kind": kind, "model": config.model, "weights": source.key, "precision": precision}
+
+
 def load_or_make(config: ServingConfig, source: Source, precision: str, agreement: float | None = None) -> Prepared:
-    """Return the model in a precision, from its snapshot; the snapshot is written if it is missing.
+    """Return the model in a precision, from its snapshot; the snapshot is written if it is missing or damaged.
 
     Raises:
         TypeError: This model cannot run in this precision.
         ValueError: The weights are not those of the model, or the labels do not fit them.
     """
-    folder = snapshots_of(config, source) / precision
-    if not (folder / "plan.json").exists():
+    folder, identity = snapshots_of(config, source) / precision, identity_of("snapshot", config, source, precision)
+    try:
+        plan, engine = _open(folder, identity)
+    except (FileNotFoundError, DamagedError) as error:
+        if isinstance(error, DamagedError):
+            log.warning("the snapshot in %s is damaged, and is made anew: %s", precision, error)
         model, _ = build(config)
         if type(model).__name__ != "VisionTransformer":
             if precision == "int8":
-                raise TypeError(f"int8 is for vision transformers, and {config.model} is none: use another precision")
+                raise TypeError(f"int8 is for vision transformers, and {config.model} is none: use another precision")  # noqa: B904 - a missing snapshot is not its cause
             return _without_snapshot(model, source, precision, agreement)
-        _write(folder, model, source, precision)
-    plan = _plan(folder)
-    vit, chunk = _map(folder, plan, precision)
-    if source.labels and len(source.labels) != plan.classes:
-        raise ValueError(f"there are {len(source.labels)} labels, and {config.model} has {plan.classes} classes")
+        _write(folder, model, source, identity)
+        plan, engine = _open(folder, identity)
+    check_labels(source, plan.classes, config.model)
     labels = source.labels or tuple(map(str, range(plan.classes)))
-    return Prepared(Engine(vit.logits, chunk), precision, plan.side, labels, f"{source.key}-{precision}", agreement)
+    return Prepared(engine, precision, plan.side, labels, f"{source.key}-{precision}", agreement)
 
 
-def _map(folder: Path, plan: Plan, precision: str) -> tuple[Any, int]:
-    """Map a snapshot into memory; return the model, and how many images one core takes at a time."""
+def _open(folder: Path, identity: Mapping[str, str]) -> tuple[Plan, Engine]:
+    """Check a snapshot, and map it into memory.
+
+    Raises:
+        FileNotFoundError: There is none.
+        DamagedError: It is damaged, or another model's.
+    """
+    seal, precision = read_seal(folder / SEAL, identity), identity["precision"]
+    said = seal.facts["plan"]
+    plan = Plan(**{**said, "mean": tuple(said["mean"]), "std": tuple(said["std"])})
     if precision == "int8":
-        from . import int8  # noqa: PLC0415 - Numba takes half a second, which only this precision needs
+        with ThreadPoolExecutor(1) as pool:
+            checked = pool.submit(seal.contents)
+            from . import int8  # noqa: PLC0415 - Numba takes half a second, which only this precision needs, and in which the files are checked
 
-        arrays = {file.stem: np.load(file, mmap_mode="r") for file in folder.glob("*.npy")}
-        return int8.Int8Vit(plan, arrays), int8.CHUNK
+            contents = checked.result()
+        arrays = {Path(name).stem: _array(content) for name, content in contents.items()}
+        return plan, Engine(int8.Int8Vit(plan, arrays).logits, int8.CHUNK)
+    seal.contents()
     from safetensors.torch import load_file  # noqa: PLC0415 - int8 does not need it
 
-    parts = (load_file(file) for file in sorted(folder.glob("*.safetensors")))
-    return FloatVit(plan, parts, getattr(torch, precision)), CHUNK
+    parts = (load_file(folder / name) for name in sorted(seal.files))
+    return plan, Engine(FloatVit(plan, parts, getattr(torch, precision)).logits, CHUNK)
 
 
-def _write(folder: Path, model: nn.Module, source: Source, precision: str) -> None:
-    """Write the snapshot of a model. Its plan comes last: a folder with a plan is complete."""
+def _array(content: Content) -> np.ndarray[Any, Any]:
+    """Return the array of a .npy file, mapped or not, without copying it."""
+    head = io.BytesIO(content[:1000])
+    np.lib.format.read_magic(head)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(head)
+    return np.frombuffer(content, dtype, offset=head.tell()).reshape(shape)
+
+
+def _write(folder: Path, model: nn.Module, source: Source, identity: Mapping[str, str]) -> None:
+    """Write the snapshot of a model, and its seal last."""
     plan, parts = plan_of(model, source.mean, source.std), split_vit(model)
-    if precision == "int8":
+    names = []
+    if identity["precision"] == "int8":
         from .int8 import quantised  # noqa: PLC0415 - see above
 
         for name, array in quantised(plan, parts).items():
-            write_whole(folder / f"{name}.npy", partial(np.save, arr=array))
+            names.append(f"{name}.npy")
+            write_whole(folder / names[-1], partial(np.save, arr=np.ascontiguousarray(array)))
     else:
         from safetensors.torch import save  # noqa: PLC0415 - see above
 
+        dtype = getattr(torch, identity["precision"])
         for place, part in enumerate(parts):
-            data = save({name: value.to(getattr(torch, precision)).contiguous() for name, value in part.items()})
-            write_whole(folder / f"{place:03}.safetensors", partial(_write_bytes, data))
-    write_whole(folder / "plan.json", partial(_write_bytes, json.dumps(asdict(plan)).encode()))
+            names.append(f"{place:03}.safetensors")
+            data = save({name: value.to(dtype).contiguous() for name, value in part.items()})
+            write_whole(folder / names[-1], partial(_write_bytes, data))
+    write_seal(folder / SEAL, {**identity, "plan": asdict(plan)}, names)
 
 
 def _write_bytes(data: bytes, file: BinaryIO) -> None:
     file.write(data)
-
-
-def _plan(folder: Path) -> Plan:
-    plan = json.loads((folder / "plan.json").read_bytes())
-    return Plan(**{**plan, "mean": tuple(plan["mean"]), "std": tuple(plan["std"])})
 
 
 def _without_snapshot(model: nn.Module, source: Source, precision: str, agreement: float | None) -> Prepared:

@@ -1,31 +1,35 @@
-"""torchvision's classifiers and their weights: from a checkpoint, torchvision's own, or seeded.
+"""The weights of torchvision's classifiers: from a checkpoint, torchvision's own, or seeded.
 
-The seeded weights are random except for the last layer, which is fitted to the means of ten classes of drawn pictures.
-So the model distinguishes these with margins, as a trained one would. They are made once and kept on disk, so that all
-variants predict the same.
+Seeded weights (see `seeded`) are made once and kept on disk, so that all variants predict the same. What is kept, or
+was downloaded, is checked before it is read, and made anew if it is damaged.
 """
 
 import hashlib
-import pickle
+import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from ...shared.cache import cache_folder, write_whole
+from ...shared.sealed import DamagedError, read_seal, write_seal
 from ..config import CIFAR10, ServingConfig
-from .pictures import draw_pictures
+from .classifiers import builder
+from .seeded import SEEDED, seeded_weights
 
-__all__ = ["Source", "build", "load", "rebuild", "source_of", "state_of"]
+__all__ = ["Source", "WrongWeightsError", "build", "check_labels", "load", "rebuild", "source_of", "state_of"]
 
-SEED = 7
-# The name changes when the seeded weights do.
-SEEDED = "seeded-7-1"
-FITTED = 60  # pictures that the last layer is fitted to
-MARGIN = 8.0  # between the logits of two classes, on average
+log = logging.getLogger(__name__)
+
+# torchvision ends the names of its files with the first digits of their SHA-256.
+HASHED_NAME = re.compile(r"-([0-9a-f]{8,})\.[a-z]+$")
+
+
+class WrongWeightsError(ValueError):
+    """A file holds weights, but those of another model or of another shape."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,18 @@ class Source:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
 
 
-def source_of(config: ServingConfig) -> Source:
+def source_of(config: ServingConfig, *, checked: bool = False) -> Source:
     """Return the weights that a configuration asks for; seeded ones are made if they are missing.
 
+    Args:
+        config: The configuration.
+        checked: Whether to compare files that were kept with their digest, and to replace them if they are damaged.
+            Whoever reads them asks for it, once: it reads the whole file, 0.2 s for ViT-L/32.
+
     Raises:
-        ValueError: torchvision has no such model or weights.
+        ValueError: torchvision has no such model or weights, or the labels cannot be read.
     """
-    labels: tuple[str, ...] = ()
-    if config.labels:
-        labels = tuple(line.strip() for line in config.labels.read_text(encoding="utf-8").splitlines() if line.strip())
+    labels = _labels(config.labels) if config.labels else ()
     if config.checkpoint:
         status = config.checkpoint.stat()
         return Source(
@@ -63,29 +70,58 @@ def source_of(config: ServingConfig) -> Source:
             labels,
         )
     if config.weights:
-        return _torchvision_weights(config, labels)
-    path = cache_folder() / "serving" / f"{config.model}-{SEEDED}.safetensors"
-    if not path.exists():
-        state = _seeded(config.model)
-        from safetensors.torch import save  # noqa: PLC0415 - only this needs it
+        return _torchvision_weights(config, labels, checked=checked)
+    return Source(_key(config.model, SEEDED), _seeded_file(config.model, checked=checked), labels or CIFAR10)
 
-        write_whole(path, lambda file: file.write(save(state)))
-    return Source(_key(config.model, SEEDED), path, labels or CIFAR10)
+
+def _labels(path: Path) -> tuple[str, ...]:
+    try:
+        labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"labels: {path} cannot be read as text in UTF-8: {error}") from error
+    if not labels:
+        raise ValueError(f"labels: {path} has no line with a name")
+    return labels
 
 
 def _key(*parts: object) -> str:
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
-def _torchvision_weights(config: ServingConfig, labels: tuple[str, ...]) -> Source:
+def _seeded_file(model: str, *, checked: bool = False, anew: bool = False) -> Path:
+    """Return the file with a model's seeded weights; it is made if it is missing, damaged or not wanted."""
+    path = cache_folder() / "serving" / f"{model}-{SEEDED}.safetensors"
+    seal, facts = path.with_suffix(".seal.json"), {"model": model, "weights": SEEDED}
+    try:
+        if anew or not path.exists():
+            raise FileNotFoundError  # noqa: TRY301 - as if there were no seal
+        if checked or not seal.exists():
+            read_seal(seal, facts).contents()
+    except (FileNotFoundError, DamagedError) as error:
+        if isinstance(error, DamagedError):
+            log.warning("the seeded weights are damaged, and are made anew: %s", error)
+        state = seeded_weights(model)
+        from safetensors.torch import save  # noqa: PLC0415 - only this needs it
+
+        write_whole(path, lambda file: file.write(save(state)))
+        write_seal(seal, facts, [path.name])
+    return path
+
+
+def _torchvision_weights(config: ServingConfig, labels: tuple[str, ...], *, checked: bool) -> Source:
     from torchvision.models import get_model_weights  # noqa: PLC0415 - takes a second, and a start from a snapshot does not need it
 
     builder(config.model)
     choices = get_model_weights(config.model)
     if config.weights not in choices.__members__:
-        raise ValueError(f"{config.model} has no weights {config.weights!r}, but {', '.join(choices.__members__)}")
+        raise ValueError(
+            f"{config.model} has no weights {config.weights!r:.200}, but {', '.join(choices.__members__) or 'none'}"
+        )
     weights = choices[config.weights]
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    if checked and path.exists() and not _as_named(path):
+        log.warning("%s is damaged, and is downloaded again: its SHA-256 is not the one in its name", path)
+        path.unlink()
     if not path.exists():
         weights.get_state_dict(check_hash=True)  # downloads
     transforms = weights.transforms()
@@ -98,48 +134,31 @@ def _torchvision_weights(config: ServingConfig, labels: tuple[str, ...]) -> Sour
     )
 
 
+def _as_named(path: Path) -> bool:
+    """Return whether a file of torchvision's has the digest that its name ends with."""
+    named = HASHED_NAME.search(path.name)
+    with path.open("rb") as file:
+        return named is None or hashlib.file_digest(file, "sha256").hexdigest().startswith(named[1])
+
+
 def state_of(source: Source) -> dict[str, torch.Tensor]:
     """Return the state dict, mapped into memory.
 
     Raises:
         ValueError: The file is damaged or holds no state dict.
     """
-    from safetensors import SafetensorError  # noqa: PLC0415 - a start from a snapshot needs neither this nor the next
-    from safetensors.torch import load_file  # noqa: PLC0415
+    from safetensors.torch import load_file  # noqa: PLC0415 - a start from a snapshot does not need it
 
     try:
         if source.path.suffix == ".safetensors":
             return load_file(source.path)
         state = torch.load(source.path, map_location="cpu", weights_only=True, mmap=True)
-    except (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, OSError) as error:
+    except Exception as error:  # the two libraries raise many types of exceptions for damaged files
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{source.path} cannot be read as weights: {first}") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{source.path} holds no state dict, which is a dict of names to tensors")
     return dict(state)
-
-
-def builder(name: str) -> Any:
-    """Return the torchvision function that builds a model.
-
-    Raises:
-        ValueError: There is no such classifier.
-    """
-    import torchvision  # noqa: PLC0415 - takes a second, and a start from a snapshot does not need it
-
-    models = torchvision.models
-    classifiers = [*models.list_models(module=models), *_registered()]
-    if name not in classifiers:
-        raise ValueError(f"torchvision has no classifier {name!r}; it has, among others, {', '.join(classifiers[-8:])}")
-    return models.get_model_builder(name)
-
-
-def _registered() -> list[str]:
-    """Return the models that others have registered with torchvision."""
-    import torchvision  # noqa: PLC0415 - see above
-
-    models = torchvision.models
-    return [n for n in models.list_models() if not models.get_model_builder(n).__module__.startswith("torchvision.")]
 
 
 def load(name: str, state: Mapping[str, torch.Tensor], source: Source) -> nn.Module:
@@ -150,11 +169,7 @@ def load(name: str, state: Mapping[str, torch.Tensor], source: Source) -> nn.Mod
     """
     with torch.device("meta"):
         model: nn.Module = builder(name)(num_classes=_classes(name, state, source))
-    try:
-        model.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        raise ValueError(f"{source.path} does not hold the weights of {name}: {' '.join(lines[1:3])[:400]}") from error
+    _fill(model, name, state, source, assign=True)
     return model.eval().requires_grad_(requires_grad=False)
 
 
@@ -166,62 +181,56 @@ def rebuild(name: str, source: Source) -> nn.Module:
     """
     state = state_of(source)
     model: nn.Module = builder(name)(num_classes=_classes(name, state, source))
-    model.load_state_dict(state)
+    _fill(model, name, state, source, assign=False)
     return model.eval()
 
 
 def build(config: ServingConfig) -> tuple[nn.Module, Source]:
-    """Return the model of a configuration in float32, its weights mapped into memory, and their source."""
+    """Return the model of a configuration in float32, its weights mapped into memory, and their source.
+
+    Their file was checked, and the labels fit them: `rebuild` can read it again.
+
+    Raises:
+        ValueError: The name, the weights or the labels cannot be used; the message says why.
+    """
     builder(config.model)
-    source = source_of(config)
+    source = source_of(config, checked=True)
+    try:
+        return load(config.model, state_of(source), source), source
+    except WrongWeightsError as error:
+        if config.checkpoint or config.weights:
+            raise
+        log.warning("the seeded weights are not those of this model, and are made anew: %s", error)
+        _seeded_file(config.model, anew=True)
     return load(config.model, state_of(source), source), source
+
+
+def check_labels(source: Source, classes: int, name: str) -> None:
+    """Check the number of labels, if there are any.
+
+    Raises:
+        ValueError: It is not the number of classes.
+    """
+    if source.labels and len(source.labels) != classes:
+        raise ValueError(f"there are {len(source.labels)} labels, and {name} has {classes} classes in {source.path}")
+
+
+def _fill(model: nn.Module, name: str, state: Mapping[str, torch.Tensor], source: Source, *, assign: bool) -> None:
+    try:
+        model.load_state_dict(state, assign=assign)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise WrongWeightsError(
+            f"{source.path} does not hold the weights of {name}: {' '.join(lines[1:3] or lines)[:400]}"
+        ) from error
 
 
 def _classes(name: str, state: Mapping[str, torch.Tensor], source: Source) -> int:
     """Return the number of classes of the weights: the last entry of torchvision's classifiers is their head."""
     with torch.device("meta"):
         last = list(builder(name)().state_dict())[-1]
-    if last not in state:
-        raise ValueError(f"{source.path} does not hold the weights of {name}: {last} is not there")
+    if last not in state or not state[last].shape:
+        raise WrongWeightsError(f"{source.path} does not hold the weights of {name}: {last} is not there")
     classes = len(state[last])
-    if source.labels and len(source.labels) != classes:
-        raise ValueError(f"there are {len(source.labels)} labels, and {name} has {classes} classes in {source.path}")
+    check_labels(source, classes, name)
     return classes
-
-
-def _seeded(name: str) -> dict[str, torch.Tensor]:
-    """Make the seeded weights; the state of the global generator is restored."""
-    make = builder(name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        model = make(num_classes=len(CIFAR10)).eval()
-    _fit_head(model)
-    return {key: value.detach().contiguous() for key, value in model.state_dict().items()}
-
-
-def _fit_head(model: nn.Module) -> None:
-    """Set the last linear layer to a nearest-mean classifier of the drawn pictures, on its own inputs."""
-    head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
-    if not head or head[0].out_features != len(CIFAR10):
-        return  # the last layer is a convolution; it keeps its random weights
-    inputs: list[torch.Tensor] = []
-    pictures, kinds = draw_pictures(FITTED, SEED)
-    pixels = torch.nn.functional.interpolate(
-        torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255, size=getattr(model, "image_size", 224), mode="bilinear"
-    )
-    with torch.inference_mode(), _recorded_inputs(head[0], inputs):
-        for part in torch.split(pixels, 20):
-            model(part)
-    features = torch.cat(inputs).double()
-    means = torch.stack([features[kinds == kind].mean(dim=0) for kind in range(len(CIFAR10))])
-    centre = means.mean(dim=0)
-    directions = means - centre
-    directions *= MARGIN / (directions.square().sum(dim=1).mean() + 1e-12)
-    with torch.no_grad():
-        head[0].weight.copy_(directions)
-        if head[0].bias is not None:
-            head[0].bias.copy_(-(directions @ centre) - 0.5 * (directions * (means - centre)).sum(dim=1))
-
-
-def _recorded_inputs(head: nn.Module, inputs: list[torch.Tensor]) -> Any:
-    return head.register_forward_pre_hook(lambda _module, arguments: inputs.append(arguments[0].clone()))

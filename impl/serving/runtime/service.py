@@ -64,7 +64,9 @@ class Service:
         prepared = prepare(self.config)
         size = (1, 3, prepared.side, prepared.side)
         with torch.inference_mode():
-            prepared.run(torch.zeros(size, dtype=torch.uint8))
+            logits = prepared.run(torch.zeros(size, dtype=torch.uint8))
+        if not bool(torch.isfinite(logits).all()):
+            raise ValueError(f"{self.config.model} has no finite answer for a black image: its weights are not usable")
         self.answer_cache = AnswerCache(round(self.config.cache_mb * 2**20), prepared.key)
         self._prepared = prepared
         self._settled.set()
