@@ -1,3 +1,3 @@
 """The pytest plugin: `-p benchmarks.gate.plugin`. Settings, hooks, fixtures, and the self-checks of a comparison."""
 
-pytest_plugins = [f"{__name__}.{module}" for module in ("hooks", "fixtures", "against", "profiling")]
+pytest_plugins = [f"{__name__}.{module}" for module in ("options", "hooks", "fixtures", "against", "profiling")]

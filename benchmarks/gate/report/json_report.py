@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..compare.environments import Environments
 from ..compare.revision import Revision
 from ..judge.memory import MemoryRow
 from ..judge.rules import JudgedDuel, RevisionRow, deciding_clock, detectable
 from .findings import Findings
 from .words import remark
 
-VERSION = 4
+VERSION = 5
 
 
 def as_json(
@@ -38,6 +39,7 @@ def as_json(
         and {
             "name": revision.name,
             "commit": revision.commit,
+            "environments": _environments(findings.environments),
             "benchmarks": [_revision_row(row) for row in findings.compared],
         },
         "saved_runs": list(saved_runs),
@@ -45,6 +47,18 @@ def as_json(
         "memory": [_memory_row(row) for row in findings.memory],
     }
     return json.dumps(_finite(document), indent=2) + "\n"
+
+
+def _environments(known: Environments | None) -> dict[str, Any] | None:
+    return known and {
+        "compared": known.compared,
+        "differs": list(known.differs),
+        "python": {
+            "reference": known.reference and known.reference.python,
+            "candidate": known.candidate and known.candidate.python,
+        },
+        "packages": [asdict(change) for change in known.changes],
+    }
 
 
 def _revision_row(row: RevisionRow) -> dict[str, Any]:
