@@ -10,7 +10,6 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -133,7 +132,7 @@ def _declared(revision: Revision, arguments: Sequence[str], patterns: Sequence[s
     return reference, candidate
 
 
-def _interpreter(given: Any) -> str:
+def _interpreter(given: str | None) -> str:
     if given is None:
         return sys.executable
     if found := shutil.which(given):

@@ -50,7 +50,9 @@ def as_json(
 
 
 def _environments(known: Environments | None) -> dict[str, Any] | None:
-    return known and {
+    if known is None:
+        return None
+    return {
         "compared": known.compared,
         "differs": list(known.differs),
         "python": {
