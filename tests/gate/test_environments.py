@@ -376,6 +376,14 @@ def test_a_package_among_the_benchmarks_is_refused(pytester, bump):
     result.stdout.fnmatch_lines(["E *suite.mixed lies among the benchmarks, in suite/*no change of it would count*"])
 
 
+def test_a_package_that_the_environment_brings_is_refused(pytester, bump):
+    bump(AS_FAST, benchmarks=BENCHMARKS.replace('"toylib.case", variant', '"slowlib", "VERSION"'))
+    result, _ = against(pytester, "--budget=0", "-k", "steady")
+    result.stdout.fnmatch_lines(
+        ["E *slowlib is imported from */slowlib.py and not from *: the lock must not install it"]
+    )
+
+
 def test_a_benchmark_that_only_the_revision_has_is_missing(pytester, bump):
     # In this process's environment the revision's benchmarks could not be listed: it has no such version.
     body = BENCHMARKS.replace("import pytest", "import pytest, slowlib\nassert slowlib.VERSION != 3")
