@@ -252,6 +252,14 @@ def test_no_process_is_left_and_a_module_takes_one_pair(pytester, bump, monkeypa
     assert all(process.poll() is not None for process in started)
 
 
+def test_the_processes_of_the_sides_write_no_report(pytester, bump):
+    bump(AS_FAST)
+    ini = pytester.path / "tox.ini"
+    ini.write_text(ini.read_text().replace("addopts =", "addopts = --gate-json=gate.json"))
+    _, revision = against(pytester, "--budget=0", "-k", "steady")
+    assert verdicts(revision)
+
+
 COUNTING = """
 import threading, time
 

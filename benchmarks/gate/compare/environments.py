@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,8 +197,9 @@ def _put(made: Path, folder: Path) -> None:
 def _remove_leftovers(folder: Path) -> None:
     """Remove what processes that were killed have left."""
     for leftover in folder.glob(f"*{UNFINISHED}"):
-        if time.time() - leftover.stat().st_mtime > DAY:
-            shutil.rmtree(leftover, ignore_errors=True)
+        with suppress(OSError):  # another process has removed it
+            if time.time() - leftover.stat().st_mtime > DAY:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _describe(python: str, what: str) -> dict[str, Any]:

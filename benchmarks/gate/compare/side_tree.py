@@ -19,18 +19,20 @@ def side_tree(revision: Revision, module: Path, configuration: Path | None, gate
         revision: the reference's.
         module: the benchmark module, an absolute path below the revision's root.
         configuration: pytest's file.
-        gate: the folder of the gate.
+        gate: the folder of the gate, resolved.
 
     Raises:
         RevisionError: git cannot unpack it.
     """
-    root = revision.root
+    root, own_gate = revision.root, []
+    if is_part_of(gate, root.resolve()):
+        own_gate = [gate.relative_to(root.resolve())]
     place = module.parent.relative_to(root)
     tree = revision.folder / "sides" / "-".join(("side", *place.parts))
     if tree.exists():
         return tree
     revision.extract(tree)
-    for folder in ([place] if place.parts else []) + ([gate.relative_to(root)] if is_part_of(gate, root) else []):
+    for folder in [*([place] if place.parts else []), *own_gate]:
         shutil.rmtree(tree / folder, ignore_errors=True)
         shutil.copytree(root / folder, tree / folder, ignore=NOT_COPIED)
     files = [root / folder / "conftest.py" for folder in place.parents]

@@ -182,7 +182,8 @@ def pytest_benchmark_compare_machine_info(machine_info: dict[str, Any], compared
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the report in the requested forms."""
     config, gate = session.config, session.config.stash[SESSION]
-    if hasattr(config, "workerinput"):  # workers of a parallel run would overwrite one another's files
+    # Workers of a parallel run, and the processes of the two sides, would overwrite this one's files.
+    if hasattr(config, "workerinput") or gate.link:
         return
     asked = [config.getoption(option) for option in ("benchmark_json", "gate_report", "gate_json")]
     gate.findings.results += [str(getattr(file, "name", file)) for file in asked if file]
