@@ -286,8 +286,8 @@ VARIANTS = {{"steady": steady}}
 def test_the_side_that_waits_is_stopped(pytester, bump, tmp_path):
     bump(FAST, text=COUNTING)
     commit(pytester, "counting")
-    # While one side sleeps here, the other would count to 300 if it were not stopped.
-    sleeping = 'with open(r"{log}", "a") as file:\n        print(expected, found, file=file)\n    time.sleep(0.02)'
+    # While one side sleeps here, the other would count to 800 if it were not stopped.
+    sleeping = 'with open(r"{log}", "a") as file:\n        print(expected, found, file=file)\n    time.sleep(0.05)'
     body = BENCHMARKS.replace('assert expected == found, f"{found} and not {expected}"', sleeping)
     log = tmp_path / "counted.txt"
     body = body.replace("{log}", str(log)).replace("import pytest", "import time\nimport pytest", 1)
@@ -296,7 +296,7 @@ def test_the_side_that_waits_is_stopped(pytester, bump, tmp_path):
     first, *_, last = ([int(number) for number in line.split()] for line in log.read_text().splitlines())
     pairs = len(log.read_text().splitlines())
     for before, after in zip(first, last, strict=True):
-        assert after - before < 10 * pairs, "it counted while the benchmark slept for 20 ms per pair"
+        assert after - before < 25 * pairs, "it counted while the benchmark slept for 50 ms per pair"
 
 
 def test_a_process_that_dies_fails_its_test_and_the_next_one_goes_on(pytester, bump):
@@ -394,7 +394,7 @@ def test_a_package_that_the_environment_brings_is_refused(pytester, bump):
 
 def test_a_benchmark_that_only_the_revision_has_is_missing(pytester, bump):
     # In this process's environment the revision's benchmarks could not be listed: it has no such version.
-    body = BENCHMARKS.replace("import pytest", "import pytest, slowlib\nassert slowlib.VERSION != 3")
+    body = BENCHMARKS.replace("import pytest", "import pytest, slowlib\nassert slowlib.VERSION == 1")
     bump(FAST, benchmarks=body.replace("test_revision", "test_older"))
     commit(pytester, "another name")
     bump(AS_FAST)
