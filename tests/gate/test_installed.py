@@ -178,6 +178,7 @@ def test_another_lock_takes_two_environments_that_get_this_gate(elsewhere, tmp_p
     elsewhere.commit()
     elsewhere.write({"requirements.txt": "shared==1\ntoydep==2\n"})
     monkeypatch.setenv("PERFORMANCE_GATE_CACHE", str(wheels))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # where uv is
     status, verdict, output = elsewhere.verdict()
     assert (status, verdict) == (0, "same"), output
     assert "each side ran in an environment of its own (requirements.txt): toydep 1 -> 2" in output
