@@ -91,6 +91,7 @@ def verdicts(revision):
     return {row["name"].partition("[")[2].rstrip("]"): row["verdict"] for row in revision["benchmarks"]}
 
 
+@pytest.mark.serial
 def test_another_version_that_is_as_fast(pytester, bump, cache):
     bump(AS_FAST)
     result, revision = against(pytester, "--gate-report=gate.md")
@@ -132,6 +133,7 @@ def test_equal_dependencies_stay_in_one_process(pytester, bump, cache):
     assert not cache.exists()
 
 
+@pytest.mark.serial
 def test_one_environment_says_what_it_does_not_compare(pytester, bump, cache):
     bump(SLOW)
     result, revision = against(pytester, "--one-environment")
@@ -427,6 +429,7 @@ class OpenAtFirst:
         return run_duel(name, reference, candidate, questions, evidence=evidence, **settings)
 
 
+@pytest.mark.serial
 def test_duels_take_turns(pytester, bump, quick_self_checks):
     bump(AS_FAST)
     runner = OpenAtFirst()
