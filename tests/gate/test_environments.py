@@ -315,6 +315,12 @@ def test_a_process_that_dies_fails_its_test_and_the_next_one_goes_on(pytester, b
     assert list(verdicts(revision)) == ["other"]
 
 
+def test_a_process_that_is_killed_says_so(pytester, bump):
+    bump(AS_FAST, other="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    result, _ = against(pytester, "--budget=0", "-k", "other")
+    result.stdout.fnmatch_lines(["E *test_revision[[]other[]]: the process of the working tree was killed, *memory*"])
+
+
 def test_a_result_that_cannot_be_sent_says_so(pytester, bump):
     bump(AS_FAST, other="return lambda: 7")
     result, _ = against(pytester, "--budget=0", "-k", "other")

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -190,6 +191,10 @@ class SideProcess:
         return message
 
     def _ended(self) -> SideError:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(PATIENCE)
+        killed = self._process.returncode == -signal.SIGKILL
+        end = "was killed, which is what Linux does when memory runs out" if killed else "has ended"
         self._output.flush()
         self._output.seek(0)
         output = self._output.read().strip()
@@ -198,9 +203,7 @@ class SideProcess:
             if "ModuleNotFoundError" in output
             else ""
         )
-        return SideError(
-            "\n".join([f"the process of {self.name} has ended:", *output.splitlines()[-LAST_LINES:]]) + hint
-        )
+        return SideError("\n".join([f"the process of {self.name} {end}:", *output.splitlines()[-LAST_LINES:]]) + hint)
 
 
 def _variables(python: Path, path: Sequence[str]) -> Mapping[str, str]:
