@@ -3,7 +3,7 @@
 The packages form a stack, and none imports from one above it:
 
 - `measure`: time and memory, without pytest
-- `compare`: other revisions and saved runs
+- `compare`: other revisions, their environments, and saved runs
 - `judge`: the rules; they return data
 - `report`: the words, tables, JSON and annotations for that data
 - `plugin`: pytest's hooks, options and fixtures

@@ -4,6 +4,7 @@ The applications have a small model, whose requests take milliseconds, so that H
 not lost in the time of the model.
 """
 
+import copyreg
 import io
 import itertools
 import json
@@ -23,6 +24,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 from torchvision.models._api import register_model
 from werkzeug.test import TestResponse
+from werkzeug.wrappers import Response
 
 from impl.serving import ServingConfig
 from impl.serving.client import Answer, as_npy
@@ -110,7 +112,15 @@ class SmallRequests:
         if service:
             self._stack.callback(service.close)
             service.loaded()
-        return app.test_client(), service is not None
+        client = app.test_client()
+        # Where the dependencies differ, each revision answers in a process of its own, and its answers are sent on.
+        copyreg.pickle(client.response_wrapper, _plain)
+        return client, service is not None
+
+
+def _plain(response: TestResponse) -> tuple[type[Response], tuple[bytes, str, list[tuple[str, str]]]]:
+    """Return how an answer is made anew in another process, without its request."""
+    return Response, (response.get_data(), response.status, list(response.headers))
 
 
 def _npy() -> tuple[bytes, str]:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from .wheels import write_shared, write_wheel
+
 pytestmark = pytest.mark.serial
 
 ROOT = Path(__file__).parents[2]
@@ -163,6 +165,23 @@ def test_readmes_lines_find_a_slowdown_and_none_in_what_is_the_same(elsewhere):
     status, verdict, output = elsewhere.verdict()
     assert (status, verdict) == (1, "slower"), output
     assert "confirmed in 3 of " in output
+
+
+def test_another_lock_takes_two_environments_that_get_this_gate(elsewhere, tmp_path_factory, monkeypatch):
+    wheels = tmp_path_factory.mktemp("wheels")
+    write_shared(wheels)  # all that the gate imports, and not the gate
+    for version in ("1", "2"):
+        write_wheel(wheels, "toydep", version, {"toydep.py": ""})
+    settings = f"gate_install = '--no-index --offline --find-links {wheels} -r requirements.txt'\n"
+    elsewhere.write({"pyproject.toml": PACKAGE["pyproject.toml"] + settings})
+    elsewhere.write({"requirements.txt": "shared==1\ntoydep==1\n"})
+    elsewhere.commit()
+    elsewhere.write({"requirements.txt": "shared==1\ntoydep==2\n"})
+    monkeypatch.setenv("PERFORMANCE_GATE_CACHE", str(wheels))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # where uv is
+    status, verdict, output = elsewhere.verdict()
+    assert (status, verdict) == (0, "same"), output
+    assert "each side ran in an environment of its own (requirements.txt): toydep 1 -> 2" in output
 
 
 def test_the_other_fixtures(elsewhere):

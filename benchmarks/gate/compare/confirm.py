@@ -2,7 +2,8 @@
 
 A process keeps one memory layout for life, and the layout alone can make one of two equal sides some per cent slower.
 It can hide a slowdown as well, so no single process decides: of up to five, which load the other revision's modules
-first or the working tree's in turns, three have to say "slower".
+first or the working tree's in turns, three have to say "slower". Where each side has an environment, each of the five
+starts a pair of processes.
 """
 
 import itertools
@@ -51,7 +52,7 @@ def confirm(root: Path, test: str, package: str, options: Mapping[str, object]) 
         root: pytest's root.
         test: the test's id.
         package: the package that is loaded in both orders.
-        options: pytest's, by name, with the revision and with the alpha of the one duel.
+        options: pytest's, by name, with the revision and with the alpha of the one duel; None for a flag.
 
     Raises:
         ConfirmationError: A fresh process reported no verdict.
@@ -69,7 +70,8 @@ def _repeat(root: Path, test: str, options: Mapping[str, object]) -> str:
     """Run one test in a fresh process, and return its verdict."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "gate.json"
-        words = [f"{name}={value}" for name, value in {**options, "--gate-json": file, "--rootdir": root}.items()]
+        all_options = {**options, "--gate-json": file, "--rootdir": root}
+        words = [name if value is None else f"{name}={value}" for name, value in all_options.items()]
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *words, test]
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603 - this interpreter, and no shell
         try:

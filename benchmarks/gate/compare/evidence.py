@@ -1,8 +1,9 @@
 """The file of --evidence: what the duels of a comparison have measured, for a later run to continue.
 
 A comparison is known by the commit that it is with, the files of the working tree, and the environment: interpreter and
-versions of the installed packages. Whatever of these changes, the evidence is another one's, and the duels begin anew.
-The machine is none of them: a bet that the candidate is not slower holds on each.
+versions of the installed packages, of both sides where each has its own. Whatever of these changes, the evidence is
+another one's, and the duels begin anew. The machine is none of them: a bet that the candidate is not slower holds on
+each.
 """
 
 import hashlib
@@ -57,20 +58,21 @@ class Evidence:
     others: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def open(cls, path: Path, root: Path, commit: str) -> "Evidence":
+    def open(cls, path: Path, root: Path, commit: str, both: str | None = None) -> "Evidence":
         """Read the file; one that does not exist is empty.
 
         Args:
             path: of the file.
             root: a folder of the working tree.
             commit: that it is compared with.
+            both: a digest of the environments of both sides; None if they share that of this process.
 
         Raises:
             EvidenceError: The file is something else, or damaged.
             RevisionError: git cannot describe the working tree.
         """
         tree = working_tree(root, without=path)
-        comparison = {"reference": commit, "candidate": tree, "environment": environment()}
+        comparison = {"reference": commit, "candidate": tree, "environment": both or environment()}
         evidence = cls(path, comparison)
         if not path.exists():
             return evidence

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -79,7 +79,7 @@ class Revision:
     def _load(self, module: str) -> ModuleType | None:
         package, _, rest = module.partition(".")
         if not self._is_unpacked(package):
-            place = self._find(package) or places.find_namespace(package, self._files, self._searched)
+            place = self._find(package) or places.find_namespace(package, self.files, self.searched)
             if place is None:
                 return None
             self._unpack(package, place)
@@ -92,19 +92,40 @@ class Revision:
         return importlib.import_module(".".join(filter(None, (alias, rest))))
 
     @cached_property
-    def _files(self) -> frozenset[str]:
+    def files(self) -> frozenset[str]:
         """Return all files at the revision, relative to `root`."""
-        listing = _git(self.root, "ls-tree", "-r", "-z", "--name-only", self.commit)
+        return self._listed("ls-tree", "-r", "-z", "--name-only", self.commit)
+
+    def files_here(self) -> frozenset[str]:
+        """Return all files of the working tree that git does not ignore, relative to `root`."""
+        listed = self._listed("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        return frozenset(name for name in listed if (self.root / name).is_file())
+
+    def _listed(self, *arguments: str) -> frozenset[str]:
+        listing = _git(self.root, *arguments)
         if listing is None:
-            raise RevisionError(f"git cannot list the files of {self}")
-        return frozenset(os.fsdecode(listing).split("\0"))
+            raise RevisionError(f"git cannot list the files of {self}, or of the working tree")
+        return frozenset(os.fsdecode(listing).split("\0")) - {""}
+
+    def read(self, name: str) -> bytes:
+        """Return the content of one of `files`."""
+        content = _git(self.root, "show", f"{self.commit}:./{name}")
+        if content is None:
+            raise RevisionError(f"git cannot read {name} at {self}")
+        return content
 
     @cached_property
-    def _searched(self) -> tuple[str, ...]:
+    def searched(self) -> tuple[str, ...]:
+        """Return the folders that have packages, relative to `root`."""
         return places.folders(self.root, sys.path)
 
+    @cached_property
+    def tree(self) -> Path:
+        """Return a folder with all files of the revision, and no others."""
+        return self.extract(self.folder / "tree")
+
     def _find(self, package: str) -> str | None:
-        return places.find(package, self._files, self._searched)
+        return places.find(package, self.files, self.searched)
 
     def _alias(self, package: str) -> str:
         return f"{package}_at_{self.commit[:12]}"
@@ -120,7 +141,7 @@ class Revision:
         waiting = {package: place}
         while waiting:
             top, place = waiting.popitem()
-            self._extract(folder / top, place)
+            self.extract(folder / top, place)
             unpacked[top] = folder / top / place
             for file in _python_files(unpacked[top]):
                 waiting |= self._redirect(file, unpacked)
@@ -141,39 +162,37 @@ class Revision:
             file.write_bytes(imports.redirected(names))
         return new
 
-    @cached_property
-    def tree(self) -> Path:
-        """Return a folder with all files of the revision below `root`, unpacked at the first use.
-
-        Raises:
-            RevisionError: git cannot unpack it.
-        """
-        tree = self.folder / "tree"
-        self._extract(tree)
-        return tree
-
     @property
     def import_folders(self) -> list[Path]:
         """Return the folders of `tree` that have packages, in the order of search."""
-        return [self.tree / folder for folder in self._searched if (self.tree / folder).is_dir()]
+        return [self.tree / folder for folder in self.searched if (self.tree / folder).is_dir()]
 
-    def benchmarks(self, paths: list[str]) -> set[str]:
+    def benchmarks(
+        self, paths: list[str], *, python: str = sys.executable, options: Sequence[str] = (), path: Sequence[str] = ()
+    ) -> set[str]:
         """Return the ids of the tests that measure at the revision, in those of `paths` (below `root`) that are there.
+
+        Args:
+            paths: files and folders.
+            python: the interpreter that collects them.
+            options: more of pytest's.
+            path: folders to import from, before all others.
 
         Raises:
             RevisionError: They cannot be collected.
         """
-        tree = self.tree
-        there = [path for path in paths if (tree / path).exists()]
+        there = [name for name in paths if (self.tree / name).exists()]
         if not there:
             return set()
         listing, names = self.folder / "gate_listing.py", self.folder / "names.txt"
         shutil.copy(Path(__file__).with_name("listing.py"), listing)
-        options = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", listing.stem]
-        done = subprocess.run(  # noqa: S603 - this interpreter, and arguments that no shell sees
-            [sys.executable, "-m", "pytest", *options, *there],
-            cwd=tree,
-            env=self.environment(**{VARIABLE: str(names)}),
+        words = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", listing.stem, *options]
+        # What this environment inherits would hide another one.
+        environment = self.environment(path, inherits=python == sys.executable, variables={VARIABLE: str(names)})
+        done = subprocess.run(  # noqa: S603 - an interpreter, and arguments that no shell sees
+            [python, "-m", "pytest", *words, *there],
+            cwd=self.tree,
+            env=environment,
             capture_output=True,
             text=True,
             check=False,
@@ -183,14 +202,21 @@ class Revision:
             raise RevisionError(f"the benchmarks at {self} cannot be listed, so one could be missing here:\n{output}")
         return set(names.read_text(encoding="utf-8").split("\n")) - {""}
 
-    def environment(self, **variables: str) -> dict[str, str]:
+    def environment(
+        self, path: Sequence[str] = (), *, inherits: bool = True, variables: Mapping[str, str]
+    ) -> dict[str, str]:
         """Return the environment of a process in `tree` that imports the revision's packages, and modules of `folder`.
 
         The revision's own packages come first: an editable install leads to the working tree's.
+
+        Args:
+            path: folders to import from, before all others.
+            inherits: whether it imports from this process's PYTHONPATH as well.
+            variables: more of them.
         """
-        there_too = map(str, self.import_folders)
-        path = os.pathsep.join(filter(None, (str(self.folder), *there_too, os.environ.get("PYTHONPATH"))))
-        return {**os.environ, **variables, "PYTHONPATH": path}
+        inherited = os.environ.get("PYTHONPATH") if inherits else None
+        folders = [*path, str(self.folder), *map(str, self.import_folders), inherited]
+        return {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
 
     @cached_property
     def changed(self) -> tuple[str, ...]:
@@ -207,7 +233,12 @@ class Revision:
             raise RevisionError(f"git cannot compare the files of {self} with those here")
         return tuple(filter(None, os.fsdecode(known + new).split("\0")))
 
-    def _extract(self, target: Path, *only: str) -> None:
+    def extract(self, target: Path, *only: str) -> Path:
+        """Unpack the revision's files, or `only` some folders, into a folder, and return that.
+
+        Raises:
+            RevisionError: git cannot, or it would not be safe.
+        """
         archive = _git(self.root, "archive", "--format=tar", self.commit, *only)
         if archive is None:
             raise RevisionError(f"git cannot unpack {self}")
@@ -216,6 +247,7 @@ class Revision:
                 files.extractall(target, filter="data")
             except tarfile.FilterError as error:
                 raise RevisionError(f"{self} has a file that cannot be unpacked safely: {error}") from error
+        return target
 
     def close(self) -> None:
         """Remove the folder."""

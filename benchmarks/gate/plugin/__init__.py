@@ -2,5 +2,5 @@
 
 pytest_plugins = [
     f"{__name__}.{module}"
-    for module in ("hooks", "fixtures", "against", "against_memory", "against_start", "profiling")
+    for module in ("options", "hooks", "fixtures", "against", "against_memory", "against_start", "profiling")
 ]

@@ -1,27 +1,28 @@
 """The fixture `against`: a variant, here and at the revision of --against."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ..compare.confirm import ORDERS, Confirmation, confirm
+from ..compare.confirm import Confirmation, confirm
 from ..compare.evidence import Kept
+from ..compare.side_process import SideError
 from ..judge.rules import RevisionRow, revision_decided, revision_verdict
 from ..measure.duel import Check, Duel, recall
 from ..measure.profile import ProfileError, growth
-from ..measure.timing import InProcess, Work, settled_memory
+from ..measure.timing import InProcess, Side, settled_memory
 from ..report import work
 from ..report.words import revision_failure
 from .benchmarks import claim, record
-from .entries import entries
 from .fixtures import names
 from .progress import progress_of
 from .session import SESSION, Session
 from .settings import DuelSettings, settings_of
-
-Build = Callable[[Any], Work]
+from .side import offer
+from .sides import Build, Sides, broken_there, sides_of
 
 
 @pytest.fixture
@@ -36,6 +37,9 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
     without --against, all others with it. `@pytest.mark.gate(tolerance=5, blind=20, budget=60)` overrides the options
     for one test, and `clock="wall"` leaves CPU time out, for work that waits, polls or spins.
 
+    Where the dependencies differ, a process for each side runs this test up to here, in its own tree and environment,
+    and this one only compares: results are sent through a pipe, so they must be data that `pickle` can send.
+
     Raises:
         AssertionError: The variant is slower, here and in fresh processes; the duel cannot see a slowdown of --blind;
             the variant returns something else; the benchmark does less than the revision's own; it runs at the revision
@@ -48,6 +52,8 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
     def run(package: str, variant: str, build: Build, *, check: Check) -> RevisionRow:
         __tracebackhide__ = True
         claim(benchmark)
+        if session.link:
+            offer(session.link, request, package, variant, build)
         settings = settings_of(session.settings, request.node)
         row = RevisionRow(
             name,
@@ -60,22 +66,18 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
         wants = session.works.wants(row.test, package)  # before the time of the turns begins
         result, sides = _earlier(session, settings, row), None
         measures = result is None or not (result.done or _time_is_over(session, settings))
-        if measures or (wants and row.test not in session.works.rows):  # an earlier run may have measured all
-            sides = _sides(session, row, package, variant, build)
-            if wants and sides:
-                session.works.compare(row.name, row.test, reference=sides[0])
-        if measures:
-            result = sides and _measured(session, request, settings, row, sides, check=check, earlier=result)
-        if result is not None:
-            record(benchmark, result, "against")
-            row = replace(row, verdict=revision_verdict(result) or "inconclusive", duel=result)
-            if row.verdict == "slower" and not session.settings.confirming:
-                confirmation = _confirmation(session, request, settings, row, package)
-                row = replace(
-                    row, verdict="slower" if confirmation.agrees else "inconclusive", confirmation=confirmation
-                )
-                if confirmation.agrees:
-                    row = _profiled(row, session, package, sides)
+        with ExitStack() as stack:
+            if measures or (wants and row.test not in session.works.rows):  # an earlier run may have measured all
+                sides = stack.enter_context(sides_of(session, request, row, package, variant, build=build))
+                if wants and sides:
+                    session.works.compare(row.name, row.test, reference=sides[0].call)
+            if measures:
+                result = sides and _measured(session, request, settings, row, sides, check=check, earlier=result)
+            if result is not None:
+                record(benchmark, result, "against")
+                row = replace(row, verdict=revision_verdict(result) or "inconclusive", duel=result)
+                if row.verdict == "slower" and not session.settings.confirming:
+                    row = _confirmed(session, request, settings, row, package=package, sides=sides)
         session.findings.compared.append(row)
         failures = [revision_failure(row, strict=session.settings.strict)]
         if compared := session.works.rows.get(row.test):
@@ -107,7 +109,7 @@ def _measured(
     request: pytest.FixtureRequest,
     settings: DuelSettings,
     row: RevisionRow,
-    sides: tuple[Work, Work],
+    sides: Sides,
     *,
     check: Check,
     earlier: Duel | None,
@@ -125,8 +127,8 @@ def _measured(
     with settled_memory():
         result = session.runner(
             row.name,
-            InProcess(reference, collects=True),
-            InProcess(candidate, collects=True),
+            reference,
+            candidate,
             settings.questions(),
             alpha=session.alpha,
             budget=settings.budget if turns is None else turns.turn(),
@@ -142,6 +144,21 @@ def _measured(
     return result
 
 
+def _confirmed(
+    session: Session,
+    request: pytest.FixtureRequest,
+    settings: DuelSettings,
+    row: RevisionRow,
+    *,
+    package: str,
+    sides: Sides | None,
+) -> RevisionRow:
+    """Return a row that says slower, or inconclusive if fresh processes do not; if they do, with a profile."""
+    confirmation = _confirmation(session, request, settings, row, package)
+    row = replace(row, verdict="slower" if confirmation.agrees else "inconclusive", confirmation=confirmation)
+    return _profiled(row, session, package, sides) if confirmation.agrees else row
+
+
 def _confirmation(
     session: Session, request: pytest.FixtureRequest, settings: DuelSettings, row: RevisionRow, package: str
 ) -> Confirmation:
@@ -153,83 +170,49 @@ def _confirmation(
         raise AssertionError("only a duel against a revision can be confirmed")
     if verdicts := session.kept(row.test, settings).confirmation:
         return Confirmation(verdicts)
-    options = {
+    options: dict[str, object] = {
         "--against": session.revision.commit,
         "--tolerance": session.settings.tolerance * 100,
         "--blind": session.settings.blind * 100,
         "--alpha": session.alpha,
         "--budget": settings.budget,
     }
+    if python := request.config.getoption("against_python"):
+        options["--against-python"] = python
+    if request.config.getoption("one_environment"):
+        options["--one-environment"] = None
     confirmation = confirm(request.config.rootpath, request.node.nodeid, package, options)
     session.keep(row.test, settings, Kept(row.duel.parts, confirmation.verdicts))
     return confirmation
 
 
-def _profiled(row: RevisionRow, session: Session, package: str, sides: tuple[Work, Work] | None) -> RevisionRow:
+def _profiled(row: RevisionRow, session: Session, package: str, sides: Sides | None) -> RevisionRow:
     """Add which functions grew, or why there is no profile: that changes no verdict."""
     if sides is None:
         return replace(row, unprofiled="both sides were measured by an earlier run")
+    reference, candidate = sides
+    if not (isinstance(reference, InProcess) and isinstance(candidate, InProcess)):
+        return replace(row, unprofiled="each side runs in a process of its own, with its own environment")
     there = session.revision and session.revision.load(package)
     alias = there.__name__.partition(".")[0] if there else ""
     suffix = alias.removeprefix(package.partition(".")[0])
     try:
-        return replace(row, growth=growth(*sides, suffix=suffix))
+        return replace(row, growth=growth(reference.work, candidate.work, suffix=suffix))
     except ProfileError as error:
         return replace(row, unprofiled=str(error))
 
 
-def _sides(session: Session, row: RevisionRow, package: str, variant: str, build: Build) -> tuple[Work, Work] | None:
-    """Return the work of the revision and of the working tree, or None if the revision has nothing of that name."""
-    __tracebackhide__ = True
-    here, there = entries(session, row, package, variant)
-    if there is None:
-        build(here)()
-        return None
-    variants = {"candidate": here, "reference": there}
-    works: dict[str, Work] = {}
-    refused: dict[str, BaseException] = {}
-    first, second = ORDERS if session.settings.confirming == "reference" else reversed(ORDERS)
-    # The side that is built first gets fresh memory and may stay 1 to 3 % slower for it: of two equal servers in 7 of 8
-    # processes (AMD EPYC Turin (Zen 5), 2026-11-23). So that side is built once and discarded.
-    for side in (first, first, second):
-        try:
-            works[side] = build(variants[side])
-        except (Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - a skip, or that revision's refusal
-            refused[side] = error
-    if not refused:
-        return works["reference"], works["candidate"]
-    raise _refused(session, row, refused)
-
-
-def _refused(session: Session, row: RevisionRow, refused: dict[str, BaseException]) -> BaseException:
-    """Return a skip if this machine runs the variant at neither revision, or else the failure."""
-    here = refused.get("candidate")
-    if here is None:
-        return AssertionError(_broken_there(row, refused["reference"]))
-    if not isinstance(here, pytest.skip.Exception):
-        return here
-    if "reference" not in refused:
-        return AssertionError(f"{row.name} runs at {row.revision} and is skipped here: {here}")
-    session.findings.compared.append(replace(row, verdict="unsupported", reason=str(here)))
-    return here
-
-
-def _same_results(row: RevisionRow, reference: Work, candidate: Work, check: Check) -> None:
+def _same_results(row: RevisionRow, reference: Side, candidate: Side, check: Check) -> None:
     """Run both once, so that a failure names its side, and compare the results."""
     __tracebackhide__ = True
-    result = candidate()
+    result = candidate.call()
     try:
-        expected = reference()
+        expected = reference.call()
+    except SideError:
+        raise
     except Exception as error:
-        raise AssertionError(_broken_there(row, error)) from error
+        raise AssertionError(broken_there(row, error)) from error
     try:
         check(expected, result)
     except AssertionError as error:
         raise AssertionError(f"{row.name} returns something else than at {row.revision}: {error}") from error
-
-
-def _broken_there(row: RevisionRow, error: BaseException) -> str:
-    return (
-        f"{row.name}: at {row.revision} it raises {type(error).__name__}: {error}. Nothing can be compared with it; if "
-        "that revision is broken, compare with another"
-    )

@@ -1,6 +1,5 @@
 """pytest's hooks: options, selection, self-checks, reports. `fixtures` and `against` have what tests use."""
 
-import argparse
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -8,19 +7,20 @@ from typing import Any
 import pytest
 
 from ..compare import saved
-from ..compare.evidence import Evidence, EvidenceError
 from ..compare.listing import measures
-from ..compare.revision import Revision, RevisionError
 from ..measure import machine
 from ..measure.duel import run_duel
+from ..report.dependencies import environments
 from ..report.github import annotations, write_summary
 from ..report.json_report import as_json
 from ..report.tables import markdown, terminal
 from . import hookspecs
 from .benchmarks import claim
+from .compared import open_revision, open_sides
 from .saved_runs import anchor_storage, choose_runs
 from .session import CANARY, CONTROL, SESSION, Session
-from .settings import Settings, read_settings
+from .settings import read_settings
+from .side import Link
 from .turns import Turns, run_test
 from .work import Works
 
@@ -28,67 +28,6 @@ SELFCHECK = Path(__file__).with_name("selfcheck.py")
 AGAINST = {"against", "against_memory", "against_start"}  # those that need another revision
 DUELS = {"duel", "against", "against_start"}  # the fixtures that take a share of alpha
 UNUSED = pytest.StashKey[bool]()  # of a test that got pytest-benchmark's fixture from its mark and does not use it
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the gate's options."""
-    add = parser.getgroup("gate", "duels and saved runs").addoption
-    add(
-        "--budget",
-        type=float,
-        metavar="SECONDS",
-        help="time after which a duel ends without a verdict (default: 30; with --against, see --gate-minutes)",
-    )
-    add(
-        "--gate-minutes",
-        type=float,
-        metavar="MINUTES",
-        help="with --against: time that all duels share, in turns (default: 6, unless --budget gives each its own)",
-    )
-    add("--alpha", type=float, default=0.001, help="probability of any wrong verdict in the suite (default: 0.001)")
-    add("--duel-seed", type=int, metavar="N", help="seed of the order within pairs (default: a new one, and printed)")
-    add(
-        "--same-machine",
-        action="store_true",
-        help="with --benchmark-compare: a saved run of another machine is an error",
-    )
-    add("--against", metavar="REV", help="duel every variant with itself at another revision, of any kind git knows")
-    add(
-        "--tolerance",
-        type=float,
-        default=3.0,
-        metavar="PERCENT",
-        help="with --against: the slowdown that must not be missed (default: 3)",
-    )
-    add(
-        "--blind",
-        type=float,
-        default=10.0,
-        metavar="PERCENT",
-        help="with --against: fail where the pairs cannot rule out even this slowdown of wall time (default: 10)",
-    )
-    add(
-        "--removed",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="admit that a benchmark of the saved run or the other revision is gone or does less; repeatable",
-    )
-    add(
-        "--evidence",
-        type=Path,
-        metavar="FILE",
-        help="with --against: keep what the duels measure in FILE, and continue what an earlier run left in it",
-    )
-    add(
-        "--starts",
-        action="store_true",
-        help="with --against: duel the starts of processes as well, which takes minutes more",
-    )
-    add("--gate-report", type=Path, metavar="FILE", help="write the gate's findings as Markdown")
-    add("--gate-json", type=Path, metavar="FILE", help="write the gate's findings as JSON, see gate.schema.json")
-    # For processes that confirm: the side to load first ("reference" or "candidate"), and the package.
-    add("--confirm", default="", help=argparse.SUPPRESS)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -102,9 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "measures: a test that measures time without the fixtures of a benchmark")
     settings = read_settings(config)
     runner = config.hook.pytest_gate_runner(config=config) or run_duel
-    session = Session(settings, machine.describe(), runner, _open_revision(config, settings))
-    session.evidence = _open_evidence(config, session.revision)
+    session = Session(settings, machine.describe(), runner)
     config.stash[SESSION] = session
+    open_revision(config, session)
+    if (descriptor := config.getoption("gate_side")) is not None:
+        session.link = Link(descriptor)
+        config.pluginmanager.register(session.link)
     anchor_storage(config)
     if config.getoption("benchmark_compare"):
         try:
@@ -115,33 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--same-machine restricts --benchmark-compare: add that")
 
 
-def _open_revision(config: pytest.Config, settings: Settings) -> Revision | None:
-    name = config.getoption("against")
-    if name is None:
-        return None
-    try:
-        revision = Revision.open(config.rootpath, name)
-    except RevisionError as error:
-        raise pytest.UsageError(f"--against: {error}") from error
-    if settings.confirming == "reference":
-        revision.load(settings.package)  # before the benchmark modules load the working tree's
-    return revision
-
-
-def _open_evidence(config: pytest.Config, revision: Revision | None) -> Evidence | None:
-    path = config.getoption("evidence")
-    if path is None:
-        return None
-    if revision is None:
-        raise pytest.UsageError("--evidence is that of a comparison: add --against")
-    try:
-        return Evidence.open(path, config.rootpath, revision.commit)
-    except (EvidenceError, RevisionError) as error:
-        raise pytest.UsageError(f"--evidence: {error}") from error
-
-
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Refuse to compare with measuring off."""
+    """Refuse to compare with measuring off, and make what a comparison needs."""
     config = session.config
     benchmarks = config._benchmarksession  # type: ignore[attr-defined] # noqa: SLF001 - it knows every reason for "off"
     asked = [option for option in ("--against", "--benchmark-compare") if config.getoption(option)]
@@ -150,13 +67,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             f"a comparison is asked for ({', '.join(asked)}) and measuring is off: by --benchmark-disable, by "
             "--benchmark-skip, or because tests run in parallel"
         )
+    if not config.getoption("collectonly"):
+        open_sides(config, config.stash[SESSION])
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Describe the machine, and what is compared."""
     gate = config.stash[SESSION]
-    compared = [f"gate: {gate.revision.here()} against {gate.revision}"] if gate.revision else []
-    return [f"gate: {machine.summary(gate.machine)}", *compared]
+    compared = [f"{gate.revision.here()} against {gate.revision}"] if gate.revision else []
+    dependencies = environments(gate.findings.environments)
+    return [f"gate: {line}" for line in (machine.summary(gate.machine), *compared, *dependencies)]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -176,11 +96,13 @@ def pytest_collection_modifyitems(
     duels = sum(bool(DUELS & set(_fixtures(item))) for item in items)
     gate.duels = 1 if gate.settings.confirming else duels + len((CONTROL, CANARY))
     yield
-    wanted = [item for item in items if AGAINST.isdisjoint(_fixtures(item)) != bool(gate.revision)]
+    wanted = [item for item in items if AGAINST.isdisjoint(_fixtures(item)) != gate.compares]
     if not gate.settings.starts:
         wanted = [item for item in wanted if "against_start" not in _fixtures(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
-    if (
+    if gate.plan:
+        gate.findings.remarks.append("the work of the benchmarks is not compared between two environments")
+    elif (
         gate.revision
         and not gate.settings.confirming
         and config.hook.pytest_gate_compares_work(config=config) is not False
@@ -272,7 +194,8 @@ def pytest_benchmark_compare_machine_info(machine_info: dict[str, Any], compared
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the report in the requested forms."""
     config, gate = session.config, session.config.stash[SESSION]
-    if hasattr(config, "workerinput"):  # workers of a parallel run would overwrite one another's files
+    # Workers of a parallel run, and the processes of the two sides, would overwrite this one's files.
+    if hasattr(config, "workerinput") or gate.link:
         return
     asked = [config.getoption(option) for option in ("benchmark_json", "gate_report", "gate_json")]
     gate.findings.results += [str(getattr(file, "name", file)) for file in asked if file]
@@ -293,9 +216,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove the other revision."""
-    if (gate := config.stash.get(SESSION, None)) and gate.revision:
-        gate.revision.close()
+    """End the processes of the two sides, and remove the other revision."""
+    if gate := config.stash.get(SESSION, None):
+        if gate.pairs:
+            gate.pairs.close()
+        if gate.revision:
+            gate.revision.close()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,7 +16,10 @@ from ..measure.evidence import Part
 from ..measure.score import Decided
 from ..measure.timing import Side, Work
 from ..report.findings import Findings
+from .environments import Plan
+from .pair import Pairs
 from .settings import DuelSettings, Settings
+from .side import Link
 from .turns import Turns
 from .work import Works
 
@@ -64,6 +67,9 @@ class Session:
         failed: ids of failed tests.
         measured: ids of tests with the mark `measures` that ran.
         peaks: peak memory in bytes, by the pickled function and arguments.
+        plan: of the environments of the two sides; None if they share this one.
+        pairs: their processes, likewise.
+        link: to the referee, in a side's process; None elsewhere.
     """
 
     settings: Settings
@@ -81,6 +87,14 @@ class Session:
     failed: set[str] = field(default_factory=set)
     measured: set[str] = field(default_factory=set)
     peaks: dict[bytes, int] = field(default_factory=dict)
+    plan: Plan | None = None
+    pairs: Pairs | None = None
+    link: Link | None = None
+
+    @property
+    def compares(self) -> bool:
+        """Return whether this run is about the tests that compare with another revision."""
+        return bool(self.revision or self.link)
 
     @property
     def gated(self) -> bool:

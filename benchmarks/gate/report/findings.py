@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ..compare.environments import Environments
 from ..judge.memory import MemoryRow
 from ..judge.rules import JudgedDuel, RevisionRow
 from ..judge.work import WorkRow
@@ -33,6 +34,7 @@ class Findings:
         results: files that were written.
         proven: sentences on what the run proved about itself.
         took: seconds by part of the run.
+        environments: of the two sides, where their dependencies differ.
     """
 
     compared: list[RevisionRow] = field(default_factory=list)
@@ -46,6 +48,7 @@ class Findings:
     results: list[str] = field(default_factory=list)
     proven: list[str] = field(default_factory=list)
     took: dict[str, float] = field(default_factory=dict)
+    environments: Environments | None = None
 
     def __bool__(self) -> bool:
         return bool(self.compared or self.duels or self.memory or self.unmeasured or self.notes or self.remarks)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..compare.environments import Environments
 from ..compare.revision import Revision
 from ..judge.memory import MemoryRow
 from ..judge.rules import JudgedDuel, RevisionRow, deciding_clock, detectable
@@ -13,7 +14,7 @@ from . import work
 from .findings import Findings
 from .words import remark
 
-VERSION = 4
+VERSION = 5
 
 
 def as_json(
@@ -39,6 +40,7 @@ def as_json(
         and {
             "name": revision.name,
             "commit": revision.commit,
+            "environments": _environments(findings.environments),
             "benchmarks": [_revision_row(row) for row in findings.compared],
             "work": [work.as_dict(row) for row in findings.work],
         },
@@ -47,6 +49,20 @@ def as_json(
         "memory": [_memory_row(row) for row in findings.memory],
     }
     return json.dumps(_finite(document), indent=2) + "\n"
+
+
+def _environments(known: Environments | None) -> dict[str, Any] | None:
+    if known is None:
+        return None
+    return {
+        "compared": known.compared,
+        "differs": list(known.differs),
+        "python": {
+            "reference": known.reference and known.reference.python,
+            "candidate": known.candidate and known.candidate.python,
+        },
+        "packages": [asdict(change) for change in known.changes],
+    }
 
 
 def _revision_row(row: RevisionRow) -> dict[str, Any]:

@@ -10,8 +10,18 @@ from tabulate import tabulate
 from ..judge.memory import MIB, MemoryRow
 from ..judge.rules import JudgedDuel, RevisionRow, by_clock, deciding_clock, detectable
 from . import work
+from .dependencies import environments
 from .findings import Findings
-from .words import CLOCK_NAMES, evidence, limits, no_profile, notes_of_a_test, number, profile_cells, remark
+from .words import (
+    CLOCK_NAMES,
+    evidence,
+    limits,
+    no_profile,
+    notes_of_a_test,
+    number,
+    profile_cells,
+    remark,
+)
 
 REVISION_COLUMNS = (
     "against another revision",
@@ -73,6 +83,7 @@ def _tables(findings: Findings) -> Iterator[tuple[Row, list[Row]]]:
 
 
 def _sentences(findings: Findings) -> Iterator[str]:
+    yield from environments(findings.environments)
     yield from _caveats(findings)
     if findings.unmeasured:
         yield f"measuring is off: both sides ran once, and nothing is judged, in duels: {len(findings.unmeasured)}"

@@ -46,7 +46,11 @@ def record(revision: Revision, tests: Collection[str], limit: float = LIMIT) -> 
         request, output, printed = (Path(folder) / name for name in ("request.json", "output.jsonl", "printed.txt"))
         request.write_text(json.dumps({"tests": sorted(tests), "output": str(output)}), encoding="utf-8")
         ended = _run(
-            _command(tree, files), tree, revision.environment(**{recorder.VARIABLE: str(request)}), printed, limit
+            _command(tree, files),
+            tree,
+            revision.environment(variables={recorder.VARIABLE: str(request)}),
+            printed,
+            limit,
         )
         lines = output.read_text(encoding="utf-8").splitlines() if output.exists() else []
         text = printed.read_text(encoding="utf-8", errors="replace").strip().splitlines()
