@@ -22,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--gate-minutes",
         type=float,
         metavar="MINUTES",
-        help="with --against: time that all duels share, in turns (default: 6, unless --budget gives each its own)",
+        help="with --against: time that all duels share, in turns (default: 10, unless --budget gives each its own)",
     )
     add("--alpha", type=float, default=0.001, help="probability of any wrong verdict in the suite (default: 0.001)")
     add("--duel-seed", type=int, metavar="N", help="seed of the order within pairs (default: a new one, and printed)")
