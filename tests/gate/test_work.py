@@ -24,7 +24,7 @@ ROWS = """
 import sys, time
 
 def steady(rows):
-    time.sleep(0.001 + 2e-6 * rows)
+    time.sleep(0.0003 + 2e-6 * rows)
     return list(range(rows))
 
 def other(rows):
@@ -33,8 +33,8 @@ def other(rows):
 
 VARIANTS = {{"steady": steady, "other": other}}
 """
-KERNEL = "time.sleep(0.001 + 2e-6 * rows)"
-SLOWED = "time.sleep((0.001 + 2e-6 * rows) * (3 if rows > 1000 else 1))"
+KERNEL = "time.sleep(0.0003 + 2e-6 * rows)"
+SLOWED = "time.sleep((0.0003 + 2e-6 * rows) * (3 if rows > 1000 else 1))"
 BUILD = "lambda work: work"
 SIZED = SUITE.replace(BUILD, "lambda work: lambda: work(ROWS)").replace("def same", "ROWS = 2000\n\ndef same")
 FEWER = SIZED.replace("2000", "200")
