@@ -119,9 +119,7 @@ def test_a_benchmark_that_does_as_much(pytester, sized, unmeasured, benchmarks):
 def test_less_time_for_a_result_of_the_same_shape(pytester, sized, unmeasured):
     sized(benchmarks=SIZED.replace("lambda: work(ROWS)", "lambda: work(ROWS // 10) and [0] * ROWS"))
     result = run(pytester, passed=0, failed=2)
-    result.stdout.fnmatch_lines(
-        ["E *[[]other[]]: its work shrank: *a call takes at least *, less than 25% of the *"]
-    )
+    result.stdout.fnmatch_lines(["E *[[]other[]]: its work shrank: *a call takes at least *, less than 25% of the *"])
 
 
 def test_noise_there_is_not_less_work_here(pytester, sized, unmeasured, monkeypatch):
