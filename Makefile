@@ -84,7 +84,7 @@ calibrate: $(READY)  ## the gate's error rates and power, measured on this machi
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m benchmarks.gate.calibration --select "test_revision[optimised]" --output $(RESULTS)/calibration.md --json $(RESULTS)/calibration.json $(ARGS)
 
-corpus: $(READY)  ## regressions that look real, each in a clone: which of them `make gate` names; takes some three minutes each
+corpus: $(READY)  ## regressions that look real, each in a clone: which of them `make gate` names; takes minutes for each
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m tests.gate.corpus --json $(RESULTS)/corpus.json $(ARGS)
 

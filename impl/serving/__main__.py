@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _expect_free(host: str, port: int) -> None:
-    """Bind an address and leave it again, without listening: nobody can connect yet.
+    """Bind an address and leave it again, without listening: no client can connect yet.
 
     Raises:
         OSError, ValueError: It is in use, or none of this machine's.

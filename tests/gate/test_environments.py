@@ -97,6 +97,7 @@ def test_another_version_that_is_as_fast(pytester, bump, cache):
     result, revision = against(pytester, "--gate-report=gate.md")
     result.assert_outcomes(passed=2 + SELFCHECKS, deselected=1)
     result.stdout.fnmatch_lines([f"gate: {CHANGED}", CHANGED])
+    result.stdout.fnmatch_lines(["the work of the benchmarks is not compared between two environments"])
     assert f"- {CHANGED}\n" in (pytester.path / "gate.md").read_text()
     assert verdicts(revision) == {"steady": "same", "other": "same"}
     found = revision["environments"]

@@ -1,9 +1,9 @@
 """The headers of pictures, read before anything is decoded: size, scans and frames; and the picture without the rest.
 
-Pillow reads every part of a file when it opens it. It decompresses text that nobody asked for, and takes a microsecond
-for each empty segment, of which 64 MB hold sixteen million. So it gets only the parts that decoding needs, and only
-after their number and the size have been checked. The rest (text, colour profiles, previews, further pictures) is left
-out.
+Pillow reads every part of a file when it opens it. It decompresses text that decoding does not need, and takes a
+microsecond for each empty segment, of which 64 MB hold sixteen million. So it gets only the parts that decoding
+needs, and only after their number and the size have been checked. The rest (text, colour profiles, previews, further
+pictures) is left out.
 """
 
 import re
