@@ -1,6 +1,8 @@
 """Results on their way between processes: what is equal to one that was sent is not sent again."""
 
+import io
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -38,6 +40,18 @@ def test_tensors_that_are_views_of_one_array_are_sent_once():
         assert torch.equal(sent, batch)
 
 
+@pytest.fixture
+def forgets_sparse_tensors():
+    """torch remembers each sparse tensor that pickle made, and its next load in this process warns of them."""
+    yield
+    file = io.BytesIO()
+    torch.save(torch.zeros(1), file)
+    file.seek(0)
+    with warnings.catch_warnings(action="ignore"):
+        torch.load(file, weights_only=True)
+
+
+@pytest.mark.usefixtures("forgets_sparse_tensors")
 @pytest.mark.parametrize(
     "tensor",
     [
