@@ -11,6 +11,7 @@ from benchmarks.gate.measure.workloads import slowed
 from benchmarks.gate.plugin import selfcheck  # noqa: F401
 from benchmarks.gate.plugin.session import CANARY, CONTROL
 
+from .toy_dependency import bump, cache, wheels  # noqa: F401 - fixtures
 from .toy_suite import CASE, INI, SLEEP, SUITE, commit, git
 
 

@@ -2,15 +2,11 @@
 
 import json
 import platform
-from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.gate.judge.memory import MIB, MemoryRow
 from benchmarks.gate.judge.reasons import Reason
-from benchmarks.gate.judge.rules import RevisionRow
-from benchmarks.gate.plugin.entries import TWO_ENVIRONMENTS, entries
-from benchmarks.gate.report.findings import Findings
 
 from .toy_suite import CASE, commit
 
@@ -131,15 +127,6 @@ def test_it_takes_no_turn_from_the_duels(pytester, of_memory):
     )
     result = pytester.runpytest_inprocess("--against=HEAD", "--collect-only", "-s")
     result.stdout.fnmatch_lines(["*waiting: set()*"])
-
-
-def test_two_environments_are_not_compared():
-    row = RevisionRow("name", "test", "HEAD", "new")
-    session = SimpleNamespace(revision=object(), pairs=object(), findings=Findings())
-    with pytest.raises(pytest.skip.Exception, match="not compared between two environments"):
-        entries(session, row, "no.such.package", "variant")
-    (found,) = session.findings.compared
-    assert (found.test, found.verdict, found.reason) == ("test", "unsupported", TWO_ENVIRONMENTS)
 
 
 def test_it_is_deselected_without_against(pytester, of_memory):

@@ -20,7 +20,7 @@ from benchmarks.gate.compare.confirm import Confirmation
 from benchmarks.gate.judge.rules import RevisionRow
 from benchmarks.gate.measure import profile
 from benchmarks.gate.measure.duel import run_duel
-from benchmarks.gate.measure.profile import Growth, ProfileError, growth
+from benchmarks.gate.measure.profile import Growth, ProfileError, Profiler
 from benchmarks.gate.report import json_report
 from benchmarks.gate.report.findings import Findings
 from benchmarks.gate.report.tables import markdown, terminal
@@ -32,6 +32,11 @@ def short(monkeypatch):
     """Shorten the profiles, and hide torch."""
     monkeypatch.setattr(profile, "FUNCTIONS", (0.1, 4))
     monkeypatch.delitem(sys.modules, "torch")
+
+
+def growth(reference, candidate, **options):
+    """Profile two works in this process."""
+    return profile.growth(Profiler(reference, **options), Profiler(candidate, **options))
 
 
 def spin(rounds):

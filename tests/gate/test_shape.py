@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gate.compare.work import observe as observing
-from benchmarks.gate.compare.work.observe import Observation, observe
+from benchmarks.gate.compare.work.observe import Observation, observe, timed
 from benchmarks.gate.compare.work.shape import CUT, DEPTH, ITEMS, PARTS, Part, either, shape_of
 from benchmarks.gate.judge.reasons import Reason
 from benchmarks.gate.judge.work import Fall, WorkRow
@@ -173,15 +173,15 @@ def test_work_is_warmed_up_and_the_least_of_some_calls_counts(monkeypatch):
         clock.now += next(lasting)
         return [0] * 3
 
-    found = observe(work)
+    found = observe(timed(work))
     assert (round(found.seconds, 9), found.calls) == (0.02, 5)
     assert Observation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
     lasting = iter([1.0, 3.0])
-    assert observe(work).calls == 1  # a long one
+    assert observe(timed(work)).calls == 1  # a long one
     lasting = iter([0.001] * 200)
-    assert 100 <= observe(work).calls <= 101  # short ones
+    assert 100 <= observe(timed(work)).calls <= 101  # short ones
     lasting = iter([1e-6] * 300)
-    assert observe(work).calls == 200  # very short ones
+    assert observe(timed(work)).calls == 200  # very short ones
 
 
 # The rule

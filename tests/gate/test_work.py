@@ -130,14 +130,14 @@ def test_noise_there_is_not_less_work_here(pytester, sized, unmeasured, monkeypa
         noise = 10 if len(asked) == 1 else 1
         return {test: replace(found, seconds=noise * found.seconds) for test, found in record(revision, tests).items()}
 
-    monkeypatch.setattr("benchmarks.gate.plugin.work.record", noisy)
+    monkeypatch.setattr("benchmarks.gate.plugin.hooks.record", noisy)
     sized(benchmarks=SIZED.replace("def same", "# A comment.\ndef same"))
     run(pytester)
     assert asked == [2, 1, 1]
 
 
 def test_a_slower_kernel_alone_runs_nothing_there(pytester, sized, unmeasured, monkeypatch):
-    monkeypatch.setattr("benchmarks.gate.plugin.work.record", lambda *_: pytest.fail("nothing differs"))
+    monkeypatch.setattr("benchmarks.gate.plugin.hooks.record", lambda *_: pytest.fail("nothing differs"))
     (pytester.path / "suite/README.md").write_text("A note.\n")
     sized(other=SLOWED)
     run(pytester, "--gate-json=gate.json")

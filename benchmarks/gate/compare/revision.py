@@ -165,7 +165,11 @@ class Revision:
     @property
     def import_folders(self) -> list[Path]:
         """Return the folders of `tree` that have packages, in the order of search."""
-        return [self.tree / folder for folder in self.searched if (self.tree / folder).is_dir()]
+        return self.folders_of(self.tree)
+
+    def folders_of(self, tree: Path) -> list[Path]:
+        """Return the folders of a tree that have packages, in the order of search."""
+        return [tree / folder for folder in self.searched if (tree / folder).is_dir()]
 
     def benchmarks(
         self, paths: list[str], *, python: str = sys.executable, options: Sequence[str] = (), path: Sequence[str] = ()

@@ -5,8 +5,9 @@ are tuples over a pipe; `plugin.side` is the other end:
 
     from the side                              from the referee
     ("collected", ids of its tests)            ("test", id), any number of times and in any order
-    ("ready",) or ("refused", Refusal)         ("call",), ("batch", iterations), or ("end",)
-    ("done", Parcel), ("done", Parcel, wall, CPU)
+    ("ready",) or ("refused", Refusal)         ("call",), ("batch", iterations), ("profile", method, arguments...),
+    ("done", Parcel), ("done", Parcel, wall, CPU),       or ("end",)
+    ("done", what the profiler's method returns)
     ("raised", exception, traceback)
     ("ended",), after ("end",)
 """
@@ -15,13 +16,15 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Literal
 
+from ..measure.profile import Kind as ProfileKind
+from ..measure.profile import Times
 from ..measure.timing import Batch
 from .results import Parcel, Receiver
 
@@ -71,7 +74,7 @@ class SideProcess:
         self._process = subprocess.Popen(  # noqa: S603 - an interpreter, and no shell
             [python, "-m", "pytest", *link, *words],
             cwd=tree,
-            env=_variables(python, path),
+            env=variables_of(python, path),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -125,6 +128,10 @@ class SideProcess:
         """
         parcel, wall, cpu = self._ask(("batch", iterations))
         return Batch(wall, cpu, self._unpack(parcel))
+
+    def profiler(self) -> "SideProfiler":
+        """Return what profiles the work, in the side's process."""
+        return SideProfiler(self._ask)
 
     def end(self) -> None:
         """End the test that was begun, if one was.
@@ -206,8 +213,36 @@ class SideProcess:
         return SideError("\n".join([f"the process of {self.name} {end}:", *output.splitlines()[-LAST_LINES:]]) + hint)
 
 
-def _variables(python: Path, path: Sequence[str]) -> Mapping[str, str]:
-    """Return the environment variables of a side: as if its environment were activated.
+@dataclass(frozen=True)
+class SideProfiler:
+    """The profiler of a side's process, see `measure.profile.Profiled`."""
+
+    ask: Callable[[tuple[Any, ...]], Any]
+
+    def seconds(self) -> float:
+        """Return the wall time of one call."""
+        return float(self._ask("seconds"))
+
+    def has_operators(self) -> bool:
+        """Return whether torch is imported in that process."""
+        return bool(self._ask("has_operators"))
+
+    def run(self, kind: ProfileKind, calls: int) -> None:
+        """Call the work that many times, and add what it did."""
+        self._ask("run", kind, calls)
+
+    def times(self, kind: ProfileKind) -> Times:
+        """Return the sums over all calls."""
+        times: Times = self._ask("times", kind)
+        return times
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        (answer,) = self.ask(("profile", method, *arguments))
+        return answer
+
+
+def variables_of(python: Path, path: Sequence[str] = ()) -> Mapping[str, str]:
+    """Return the environment variables of a side's processes: as if its environment were activated.
 
     Folders of this process's PYTHONPATH are left out: what they have would hide what the environment has.
     """

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from types import CodeType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from .timing import Work, undisturbed
 
@@ -24,6 +24,7 @@ OPERATORS = (0.1, 2)  # torch's profiler keeps every event in memory, and takes 
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 OWN = "method 'disable' of '_lsprof.Profiler' objects"
 
+Kind: TypeAlias = Literal["functions", "operators"]
 Times: TypeAlias = Mapping[str, tuple[float, int]]  # by function: its own seconds, and calls
 
 
@@ -56,7 +57,62 @@ class Growth:
         return self.candidate_seconds - self.reference_seconds
 
 
-def growth(reference: Work, candidate: Work, *, suffix: str = "") -> tuple[Growth, ...]:
+class Profiled(Protocol):
+    """One side, in this process (`Profiler`) or in another one."""
+
+    def seconds(self) -> float:
+        """Return the wall time of one call."""
+
+    def has_operators(self) -> bool:
+        """Return whether torch is imported where the side runs."""
+
+    def run(self, kind: Kind, calls: int) -> None:
+        """Call the work that many times, and add what it did."""
+
+    def times(self, kind: Kind) -> Times:
+        """Return the sums over all calls."""
+
+
+class Profiler:
+    """A side in this process."""
+
+    def __init__(self, work: Work, *, suffix: str = "") -> None:
+        """Begin with no calls.
+
+        Args:
+            work: takes no arguments.
+            suffix: of the names of its packages, to be ignored: "_at_0123456789ab".
+        """
+        self.work = work
+        self._of: dict[Kind, _Functions | _Operators] = {"functions": _Functions(suffix), "operators": _Operators()}
+
+    def seconds(self) -> float:
+        """Return the wall time of one call."""
+        with undisturbed(collects=True):
+            start = time.perf_counter()
+            self.work()
+            return time.perf_counter() - start
+
+    def has_operators(self) -> bool:
+        """Return whether torch is imported."""
+        return "torch" in sys.modules
+
+    def run(self, kind: Kind, calls: int) -> None:
+        """Call the work that many times, and add what it did.
+
+        Raises:
+            RuntimeError: Another profiler is active, up to Python 3.11.
+            ValueError: Likewise from 3.12 on.
+        """
+        with undisturbed(collects=True):
+            self._of[kind].run(self.work, calls)
+
+    def times(self, kind: Kind) -> Times:
+        """Return the sums over all calls."""
+        return self._of[kind].times()
+
+
+def growth(reference: Profiled, candidate: Profiled) -> tuple[Growth, ...]:
     """Profile both sides, and return the functions of both, the one that grew most first.
 
     Both sides are called equally often, in turns. Their functions are matched by file and qualified name. Functions
@@ -69,23 +125,22 @@ def growth(reference: Work, candidate: Work, *, suffix: str = "") -> tuple[Growt
     cProfile sees all threads and takes their calls for those of one, so with threads it charges time to the wrong
     function (seen in 3.12.1 and 3.13.0). Other processes, and up to 3.11 threads that ran before, show as waiting.
 
-    If torch is imported already, its operators are included. Their time is part of the calling function's time too.
+    If both sides have torch imported already, its operators are included. Their time is part of the calling function's
+    time too.
 
     Args:
-        reference: the side to compare with; takes no arguments.
+        reference: the side to compare with.
         candidate: the other side.
-        suffix: of the reference's package names, to be ignored: "_at_0123456789ab".
 
     Raises:
         ProfileError: A side raises, another profiler is active, or the work calls no function that a profiler sees.
     """
-    works = reference, candidate
+    sides = reference, candidate
     try:
-        with undisturbed(collects=True):
-            longest = max(_seconds(work) for work in works)
-            grown = _side_by_side(works, (_Functions(suffix), _Functions(suffix)), longest, *FUNCTIONS)
-            if "torch" in sys.modules:
-                grown += _side_by_side(works, (_Operators(), _Operators()), longest, *OPERATORS)
+        longest = max(side.seconds() for side in sides)
+        grown = _side_by_side(sides, "functions", longest, *FUNCTIONS)
+        if all(side.has_operators() for side in sides):
+            grown += _side_by_side(sides, "operators", longest, *OPERATORS)
     except Exception as error:
         raise ProfileError(f"{type(error).__name__}: {error}") from error
     if not grown:
@@ -93,33 +148,17 @@ def growth(reference: Work, candidate: Work, *, suffix: str = "") -> tuple[Growt
     return tuple(sorted(grown, key=lambda each: each.seconds, reverse=True))
 
 
-class _Profiler(Protocol):
-    """What profiles one side."""
-
-    def run(self, work: Work, calls: int) -> None:
-        """Call the work that many times, and add what it did."""
-
-    def times(self) -> Times:
-        """Return the sums over all calls."""
-
-
-def _seconds(work: Work) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def _side_by_side(
-    works: tuple[Work, Work], profilers: tuple[_Profiler, _Profiler], longest: float, seconds: float, turns: int
+    sides: tuple[Profiled, Profiled], kind: Kind, longest: float, seconds: float, turns: int
 ) -> list[Growth]:
     """Call both sides in turns; `longest` is the time of one call of the slower one."""
     turns = max(1, min(turns, int(seconds / longest)))
     per_turn = max(1, int(seconds / longest / turns))
     for _ in range(turns):
-        for work, profiler in zip(works, profilers, strict=True):
-            profiler.run(work, per_turn)
+        for side in sides:
+            side.run(kind, per_turn)
     calls, none = turns * per_turn, (0.0, 0)
-    there, here = (profiler.times() for profiler in profilers)
+    there, here = (side.times(kind) for side in sides)
     rows = {name: (there.get(name, none), here.get(name, none)) for name in {**there, **here}}
     return [Growth(name, r[0] / calls, c[0] / calls, r[1] / calls, c[1] / calls) for name, (r, c) in rows.items()]
 

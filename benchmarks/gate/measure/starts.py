@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .clocks import children_seconds
@@ -27,11 +27,15 @@ class Start:
         script: the text of a program; what it prints is its result.
         folder: where it runs, and where its imports are looked for first.
         path: more folders for its imports, before the installed packages.
+        python: the interpreter.
+        variables: of its process; the folders come before those of PYTHONPATH.
     """
 
     script: str
     folder: Path
     path: Sequence[Path] = ()
+    python: Path = Path(sys.executable)
+    variables: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     def call(self) -> str:
         """Run the script once, and return what it printed.
@@ -40,12 +44,12 @@ class Start:
             StartError: Its status is not 0, or it took longer than TIMEOUT.
         """
         before = [str(folder) for folder in (self.folder, *self.path)]
-        found = os.pathsep.join(filter(None, (*before, os.environ.get("PYTHONPATH"))))
+        found = os.pathsep.join(filter(None, (*before, self.variables.get("PYTHONPATH"))))
         try:
-            done = subprocess.run(  # noqa: S603 - this interpreter, and no shell
-                [sys.executable, "-c", self.script],
+            done = subprocess.run(  # noqa: S603 - an interpreter, and no shell
+                [self.python, "-c", self.script],
                 cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": found},
+                env={**self.variables, "PYTHONPATH": found},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -9,10 +9,10 @@ import pytest
 
 from ..compare.confirm import Confirmation, confirm
 from ..compare.evidence import Kept
-from ..compare.side_process import SideError
+from ..compare.side_process import SideError, SideProcess
 from ..judge.rules import RevisionRow, revision_decided, revision_verdict
 from ..measure.duel import Check, Duel, recall
-from ..measure.profile import ProfileError, growth
+from ..measure.profile import Profiled, ProfileError, Profiler, growth
 from ..measure.timing import InProcess, Side, settled_memory
 from ..report import work
 from ..report.words import revision_failure
@@ -70,7 +70,7 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
             if measures or (wants and row.test not in session.works.rows):  # an earlier run may have measured all
                 sides = stack.enter_context(sides_of(session, request, row, package, variant, build=build))
                 if wants and sides:
-                    session.works.compare(row.name, row.test, reference=sides[0].call)
+                    session.works.compare(row.name, row.test, reference=sides[0])
             if measures:
                 result = sides and _measured(session, request, settings, row, sides, check=check, earlier=result)
             if result is not None:
@@ -190,16 +190,23 @@ def _profiled(row: RevisionRow, session: Session, package: str, sides: Sides | N
     """Add which functions grew, or why there is no profile: that changes no verdict."""
     if sides is None:
         return replace(row, unprofiled="both sides were measured by an earlier run")
-    reference, candidate = sides
-    if not (isinstance(reference, InProcess) and isinstance(candidate, InProcess)):
-        return replace(row, unprofiled="each side runs in a process of its own, with its own environment")
-    there = session.revision and session.revision.load(package)
-    alias = there.__name__.partition(".")[0] if there else ""
-    suffix = alias.removeprefix(package.partition(".")[0])
+    suffix = ""
+    if session.revision and not session.pairs and (there := session.revision.load(package)):
+        suffix = there.__name__.partition(".")[0].removeprefix(package.partition(".")[0])
+    reference, candidate = (_profiler(side, suffix) for side in sides)
     try:
-        return replace(row, growth=growth(reference.work, candidate.work, suffix=suffix))
+        return replace(row, growth=growth(reference, candidate))
     except ProfileError as error:
         return replace(row, unprofiled=str(error))
+
+
+def _profiler(side: Side, suffix: str) -> Profiled:
+    """Return what profiles a side where it runs; modules of the revision have a suffix if that is in this process."""
+    if isinstance(side, InProcess):
+        return Profiler(side.work, suffix=suffix)
+    if isinstance(side, SideProcess):
+        return side.profiler()
+    raise TypeError(f"no profiler for {type(side).__name__}")
 
 
 def _same_results(row: RevisionRow, reference: Side, candidate: Side, check: Check) -> None:

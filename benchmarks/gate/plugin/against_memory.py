@@ -1,6 +1,7 @@
 """The fixture `against_memory`: the peak memory of a variant, here and at the revision of --against."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,10 +9,12 @@ import pytest
 from ..judge.memory import MemoryRow
 from ..judge.rules import RevisionRow
 from ..measure import memory
+from ..measure.timing import Side
 from ..report.words import memory_failure
-from .entries import entries
 from .fixtures import names
 from .session import SESSION
+from .side import offer
+from .sides import sides_of
 
 Task = Callable[[Any], tuple[Any, ...]]
 
@@ -27,7 +30,8 @@ def against_memory(request: pytest.FixtureRequest) -> Callable[..., MemoryRow | 
     `task(VARIANTS[variant])` is called for both revisions and returns a function and its arguments, all of which can be
     pickled: `lambda variant: (calls, variant, 10)`. Each runs in a fresh process, after `prepare()`, see `peak_memory`.
     More than one call of the variant shows what a call does not give back. It is more only if each of up to PAIRS pairs
-    of processes says so. Returns the last pair, or None if the variant is new.
+    of processes says so. Returns the last pair, or None if the variant is new. Where the dependencies differ, each
+    side's processes have its own environment.
 
     Tests with this fixture are deselected without --against. They take no share of alpha, for they bet on nothing.
 
@@ -40,18 +44,20 @@ def against_memory(request: pytest.FixtureRequest) -> Callable[..., MemoryRow | 
 
     def run(package: str, variant: str, task: Task, *, prepare: Callable[[], object] | None = None) -> MemoryRow | None:
         __tracebackhide__ = True
+
+        def build(found: Any) -> Callable[[], int]:
+            return partial(_peak, *task(found), prepare=prepare)
+
+        if session.link:
+            offer(session.link, request, package, variant, build)
         row = RevisionRow(name, request.node.nodeid, str(session.revision), "new")
-        here, there = entries(session, row, package, variant)
-        try:
-            if there is None:
-                memory.peak_memory(*task(here), prepare=prepare)
+        with sides_of(session, request, row, package, variant, build=build) as sides:
+            if sides is None:
                 return None
-            for reference, candidate in _pairs(task(there), task(here), prepare):
+            for reference, candidate in _pairs(*sides):
                 peaks = MemoryRow(name, row.test, reference, candidate, None, revision=row.revision)
                 if peaks.revision_verdict == "same":
                     break
-        except memory.UnmeasurableError as error:
-            pytest.skip(str(error))
         session.findings.memory.append(peaks)
         if failure := memory_failure(peaks):
             raise AssertionError(failure)
@@ -60,11 +66,19 @@ def against_memory(request: pytest.FixtureRequest) -> Callable[..., MemoryRow | 
     return run
 
 
-def _pairs(
-    reference: tuple[Any, ...], candidate: tuple[Any, ...], prepare: Callable[[], object] | None
-) -> Iterator[tuple[int, int]]:
+def _peak(function: Callable[..., object], *args: object, prepare: Callable[[], object] | None) -> int:
+    """Measure the peak, in this process or in that of a side; it is skipped where the system has no such reading."""
+    try:
+        return memory.peak_memory(function, *args, prepare=prepare)
+    except memory.UnmeasurableError as error:
+        pytest.skip(str(error))
+
+
+def _pairs(reference: Side, candidate: Side) -> Iterator[tuple[int, int]]:
     """Yield the peaks of reference and candidate, PAIRS times; the candidate is first in every other pair."""
     for number in range(PAIRS):
-        tasks = [reference, candidate] if number % 2 else [candidate, reference]
-        peaks = [memory.peak_memory(*task, prepare=prepare) for task in tasks]
-        yield (peaks[0], peaks[1]) if number % 2 else (peaks[1], peaks[0])
+        if number % 2:
+            there, here = reference.call(), candidate.call()
+        else:
+            here, there = candidate.call(), reference.call()
+        yield there, here

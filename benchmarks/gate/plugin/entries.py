@@ -10,8 +10,6 @@ from ..compare.work.entries import entry, unsupported
 from ..judge.rules import RevisionRow
 from .session import Session
 
-TWO_ENVIRONMENTS = "memory and starts are not compared between two environments"
-
 
 def entries(session: Session, row: RevisionRow, package: str, name: str) -> tuple[Any, Any]:
     """Return a variant or an attribute of a package, here and at the revision; None for what the revision has not.
@@ -31,9 +29,6 @@ def entries(session: Session, row: RevisionRow, package: str, name: str) -> tupl
     __tracebackhide__ = True
     if session.revision is None:
         raise pytest.UsageError(f"{row.name} needs --against REV")
-    if session.pairs is not None:
-        session.findings.compared.append(replace(row, verdict="unsupported", reason=TWO_ENVIRONMENTS))
-        pytest.skip(TWO_ENVIRONMENTS)
     here = entry(importlib.import_module(package), name)
     there = entry(session.revision.load(package), name)
     if here is None:

@@ -1,6 +1,7 @@
 """pytest's hooks: options, selection, self-checks, reports. `fixtures` and `against` have what tests use."""
 
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from ..compare import saved
 from ..compare.listing import measures
+from ..compare.work.there import record
 from ..measure import machine
 from ..measure.duel import run_duel
 from ..report.dependencies import environments
@@ -100,14 +102,10 @@ def pytest_collection_modifyitems(
     if not gate.settings.starts:
         wanted = [item for item in wanted if "against_start" not in _fixtures(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
-    if gate.plan:
-        gate.findings.remarks.append("the work of the benchmarks is not compared between two environments")
-    elif (
-        gate.revision
-        and not gate.settings.confirming
-        and config.hook.pytest_gate_compares_work(config=config) is not False
-    ):
-        gate.works = Works.of(config, gate.revision, gate.settings.removed, wanted=wanted, others=collected)
+    asked = config.hook.pytest_gate_compares_work(config=config) is not False
+    if gate.revision and asked and not gate.settings.confirming:
+        run = partial(record, gate.revision, **gate.of_revision())
+        gate.works = Works.of(config, gate.revision, gate.settings.removed, wanted=wanted, others=collected, record=run)
     first, last = _selfchecks(session) if gate.gated else ([], [])
     items[:] = [*first, *wanted, *last]
     if gate.revision and gate.settings.minutes is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,7 +102,7 @@ class Pairs:
         with ExitStack() as undo:
 
             def start(name: str, python: Path, folder: Path) -> SideProcess:
-                words = [*_options(config, folder), *gate_options(config), str(module.relative_to(config.rootpath))]
+                words = [*_options(config, folder), *_gate_options(config), str(module.relative_to(config.rootpath))]
                 process = SideProcess(name, python, folder, words, self._path(folder))
                 undo.callback(process.close)
                 return process
@@ -138,15 +139,24 @@ class Pairs:
         return process
 
     def _path(self, tree: Path) -> list[str]:
-        packages = [tree / folder for folder in self.revision.searched]
-        return [*self.path_of_gate(), *(str(folder) for folder in packages if folder.is_dir())]
+        return [*self._path_of_gate(), *map(str, self.revision.folders_of(tree))]
 
-    def path_of_gate(self) -> list[str]:
+    def of_revision(self) -> dict[str, Any]:
+        """Return the arguments with which the revision's own benchmarks run in its environment."""
+        if self.environments.reference is None:
+            raise ValueError("without two environments there are no two processes")
+        return {
+            "python": str(self.environments.reference.interpreter),
+            "options": _gate_options(self.config),
+            "path": self._path_of_gate(),
+        }
+
+    def _path_of_gate(self) -> list[str]:
         """Return the folder to import this gate from; none if it is part of the tree."""
         return [] if _in_tree(self.config) else [str(on_its_own(GATE, PACKAGE, self.revision.folder))]
 
 
-def gate_options(config: pytest.Config) -> list[str]:
+def _gate_options(config: pytest.Config) -> list[str]:
     """Return what loads this gate, and no other one that the environment may have, unless the tree itself loads it."""
     return [] if _in_tree(config) else ["-p", "no:performance_gate", "-p", f"{PACKAGE}.plugin"]
 
@@ -162,4 +172,5 @@ def _options(config: pytest.Config, tree: Path) -> list[str]:
         inifile = tree / inifile.relative_to(config.rootpath)
     values = {"-p": config.option.plugins, "-W": config.option.pythonwarnings, "-o": config.option.override_ini}
     words = [word for option, given in values.items() for value in given or () for word in (option, value)]
+    words += ["--starts"] if config.getoption("starts") else []
     return [*(["-c", str(inifile)] if inifile else []), *words]

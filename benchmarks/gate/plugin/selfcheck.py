@@ -15,7 +15,6 @@ from ..measure.score import Decided
 from ..measure.timing import Work
 from ..report.words import incomplete
 from .benchmarks import claim
-from .pair import gate_options
 from .progress import progress_of
 from .requested import is_requested, requested_paths
 from .session import CANARY, CONTROL, SESSION, Session
@@ -81,7 +80,7 @@ def _completeness(session: Session, config: pytest.Config) -> tuple[Completeness
     known = {test: f"in the saved run {run.name}" for run in session.runs for test in run.tests}
     if session.revision:
         try:
-            tests = session.revision.benchmarks(requested_paths(config), **_where(session, config))
+            tests = session.revision.benchmarks(requested_paths(config), **session.of_revision())
             known |= dict.fromkeys(tests, f"at {session.revision}")
         except RevisionError as error:
             problems.append(str(error))
@@ -100,18 +99,6 @@ def _completeness(session: Session, config: pytest.Config) -> tuple[Completeness
         smaller=smaller,
     )
     return result, problems
-
-
-def _where(session: Session, config: pytest.Config) -> dict[str, Any]:
-    """Return how the other revision's benchmarks are collected: in its own environment if it has one."""
-    environments = session.findings.environments
-    if session.pairs is None or environments is None or environments.reference is None:
-        return {}
-    return {
-        "python": str(environments.reference.interpreter),
-        "options": gate_options(config),
-        "path": session.pairs.path_of_gate(),
-    }
 
 
 def _duel(

@@ -122,6 +122,10 @@ class Session:
     def _of_duel(self, settings: DuelSettings) -> tuple[float | bool, ...]:
         return self.alpha, settings.tolerance, settings.blind, settings.cpu
 
+    def of_revision(self) -> dict[str, Any]:
+        """Return the arguments with which the revision's own benchmarks run: in its environment if it has its own."""
+        return self.pairs.of_revision() if self.pairs else {}
+
     def saved_duel(self, test: str) -> tuple[Duel | None, str]:
         """Return a test's duel in the last run that has it, and the name of that run."""
         duels = [(run.duels[test], run.name) for run in self.runs if test in run.duels]

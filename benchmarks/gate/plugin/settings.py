@@ -85,7 +85,7 @@ def read_settings(config: pytest.Config) -> Settings:
     removed = tuple(config.getoption("removed"))
     if removed and config.getoption("against") is None and not config.getoption("benchmark_compare"):
         raise pytest.UsageError("--removed admits what a comparison misses: add --against or --benchmark-compare")
-    if config.getoption("starts") and config.getoption("against") is None:
+    if config.getoption("starts") and config.getoption("against") is None and config.getoption("gate_side") is None:
         raise pytest.UsageError("--starts compares with another revision: add --against")
     confirming, _, package = config.getoption("confirm").partition(":")
     tolerance, blind = config.getoption("tolerance") / 100, config.getoption("blind") / 100

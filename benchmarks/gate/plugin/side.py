@@ -15,6 +15,7 @@ from ..compare.places import elsewhere
 from ..compare.results import Sender
 from ..compare.side_process import Kind, Refusal, connect
 from ..compare.work.entries import entry, unsupported
+from ..measure.profile import Profiler
 from ..measure.timing import InProcess, Work, settled_memory
 
 
@@ -69,16 +70,20 @@ class Link:
     def serve(self, build: Callable[[], Work]) -> None:
         """Build work, and run it as the referee says until it says "end"."""
         side = InProcess(build(), collects=True)
+        profiler = Profiler(side.work)
         self._awaited = False
         self._pipe.send(("ready",))
         with settled_memory():
             while (request := self._receive()) is not None and request[0] != "end":
-                self._answer(side, *request)
+                self._answer(side, profiler, *request)
 
-    def _answer(self, side: InProcess, kind: str, *arguments: Any) -> None:
+    def _answer(self, side: InProcess, profiler: Profiler, kind: str, *arguments: Any) -> None:
         try:
             if kind == "call":
                 answer: tuple[Any, ...] = (self._results.pack(side.call()),)
+            elif kind == "profile":
+                method, *of_method = arguments
+                answer = (getattr(profiler, method)(*of_method),)
             else:
                 batch = side.batch(*arguments)
                 answer = self._results.pack(batch.result), batch.wall, batch.cpu

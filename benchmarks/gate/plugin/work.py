@@ -1,22 +1,24 @@
 """The work of the benchmarks: do their files differ at the other revision, and if so, do they do less here?"""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TypeAlias
 
 import pytest
 
 from ..compare.revision import Revision
 from ..compare.work.changes import benchmark_files
 from ..compare.work.observe import Observation, observe
-from ..compare.work.there import Recorded, record
+from ..compare.work.there import Recorded
 from ..judge.completeness import admits
 from ..judge.work import WorkRow
-from ..measure.timing import undisturbed
+from ..measure.timing import Side, settled_memory
 from .progress import announce
 from .requested import requested_paths
+
+Record: TypeAlias = Callable[[Collection[str]], dict[str, Recorded]]
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Works:
         collected: the paths that pytest collects, relative to its root.
         modules: the files of the tests, likewise.
         removed: names whose smaller work is admitted.
+        record: runs tests at the revision, by id, and returns what their work did.
         announce: shows what takes long.
         recorded: what the revision's own benchmarks do, by id; None if that was not asked.
         rows: the comparisons, by id.
@@ -42,6 +45,7 @@ class Works:
     collected: tuple[str, ...] = ()
     modules: frozenset[str] = frozenset()
     removed: tuple[str, ...] = ()
+    record: Record = lambda _: {}
     announce: Callable[[str], None] = print
     recorded: dict[str, Recorded] | None = None
     rows: dict[str, WorkRow] = field(default_factory=dict)
@@ -56,13 +60,14 @@ class Works:
         *,
         wanted: Iterable[pytest.Item],
         others: Iterable[pytest.Item],
+        record: Record,
     ) -> "Works":
         """Return the works of these tests, or of those that were deselected."""
         tests = frozenset(item.nodeid for item in wanted)
         rest = frozenset(item.nodeid for item in others if "against" in getattr(item, "fixturenames", ()))
         modules = frozenset(test.partition("::")[0] for test in tests)
         show = partial(announce, config)
-        return cls(revision, tests, rest - tests, tuple(requested_paths(config)), modules, tuple(removed), show)
+        return cls(revision, tests, rest - tests, tuple(requested_paths(config)), modules, tuple(removed), record, show)
 
     def wants(self, test: str, package: str) -> bool:
         """Return whether to compare a test's work: files of the benchmarks differ, and the revision has the test.
@@ -82,7 +87,7 @@ class Works:
         if self.recorded is None:
             self.announce(f"files of the benchmarks differ at {self.revision}: its own run there once, for their work")
             start = time.monotonic()
-            self.recorded = record(self.revision, self.tests)
+            self.recorded = self.record(self.tests)
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
             self.remarks.append(
                 f"files of the benchmarks differ at {self.revision} ({files[0]}{more}), so its own ran once, for their "
@@ -90,7 +95,7 @@ class Works:
             )
         return test in self.recorded
 
-    def compare(self, name: str, test: str, reference: Callable[[], Any]) -> None:
+    def compare(self, name: str, test: str, reference: Side) -> None:
         """Compare a benchmark's work with that of the revision's own, once: the row is kept.
 
         A benchmark whose work shrank is asked again, in a fresh process and here: noise only adds to the time.
@@ -111,7 +116,7 @@ class Works:
                 here = _observed(reference)
                 row = replace(row, there=there, here=here)
                 if row.verdict == "shrank":
-                    again = record(self.revision, [test]).get(test)
+                    again = self.record([test]).get(test)
                     if isinstance(again, Observation):
                         row = replace(row, there=there.or_other(again), here=here.or_other(_observed(reference)))
             except Exception as error:  # noqa: BLE001 - of the benchmark's work: the duel says more about it
@@ -121,7 +126,12 @@ class Works:
         self.rows[test] = row
 
 
-def _observed(work: Callable[[], Any]) -> Observation:
-    """Observe work here as in the other process: without a tracer or profiler of this one."""
-    with undisturbed(collects=True):
-        return observe(work)
+def _observed(side: Side) -> Observation:
+    """Observe a side's work, by the clock of its own process: sending the result does not count."""
+
+    def call() -> tuple[object, float]:
+        batch = side.batch(1)
+        return batch.result, batch.wall
+
+    with settled_memory():
+        return observe(call)

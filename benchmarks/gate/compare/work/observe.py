@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from .shape import Part, Shape, either, shape_of
 
@@ -15,6 +15,9 @@ CALLS = 5  # at least, unless that takes too long
 MOST_CALLS = 200
 LEAST_SECONDS = 0.1  # of all calls: short ones are repeated, as the least of many varies less
 MOST_SECONDS = 2.0  # after which no further call begins; one is always made
+
+
+Timed: TypeAlias = Callable[[], tuple[Any, float]]  # a call's result and its seconds
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,23 @@ class Observation:
         return cls(shape, float(data["seconds"]), int(data["calls"]))
 
 
-def observe(work: Callable[[], Any]) -> Observation:
-    """Call work without arguments to warm it up, and then a few times. What it raises propagates."""
-    shape = shape_of(work())
-    least, total, calls = math.inf, 0.0, 0
-    while not calls or (total < MOST_SECONDS and (calls < CALLS or (total < LEAST_SECONDS and calls < MOST_CALLS))):
+def timed(work: Callable[[], Any]) -> Timed:
+    """Return work that is timed in this process."""
+
+    def call() -> tuple[Any, float]:
         start = time.perf_counter()
         result = work()
-        seconds = time.perf_counter() - start
+        return result, time.perf_counter() - start
+
+    return call
+
+
+def observe(work: Timed) -> Observation:
+    """Call work to warm it up, and then a few times. What it raises propagates."""
+    shape = shape_of(work()[0])
+    least, total, calls = math.inf, 0.0, 0
+    while not calls or (total < MOST_SECONDS and (calls < CALLS or (total < LEAST_SECONDS and calls < MOST_CALLS))):
+        result, seconds = work()
         least, total, calls = min(least, seconds), total + seconds, calls + 1
         shape = either(shape, shape_of(result))
         del result  # or two are in memory during the next call

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from .entries import entry, unsupported
-from .observe import observe
+from .observe import observe, timed
 
 VARIABLE = "GATE_RECORDER"  # names a JSON file with the ids of the `tests`, and with the file to write, `output`
 FIXTURE = "against"
@@ -68,7 +68,7 @@ def _recording(test: str) -> Callable[..., None]:
             raise AssertionError(f"{package} has neither a variant nor an attribute {variant!r}")
         if reason := unsupported(found):
             pytest.skip(reason)
-        _write(test=test, observation=observe(build(found)).to_dict())
+        _write(test=test, observation=observe(timed(build(found))).to_dict())
         pytest.skip("its work is recorded")  # what follows in the test is about a comparison
 
     return record

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,7 +24,15 @@ COPIED = (shape, observe, entries, recorder)
 Recorded: TypeAlias = Observation | str  # or why there is none
 
 
-def record(revision: Revision, tests: Collection[str], limit: float = LIMIT) -> dict[str, Recorded]:
+def record(
+    revision: Revision,
+    tests: Collection[str],
+    limit: float = LIMIT,
+    *,
+    python: str = sys.executable,
+    options: Sequence[str] = (),
+    path: Sequence[str] = (),
+) -> dict[str, Recorded]:
     """Run the tests of `against` that the revision has, and return what their work did, or why that is unknown.
 
     Tests that the revision does not have are left out.
@@ -33,6 +41,9 @@ def record(revision: Revision, tests: Collection[str], limit: float = LIMIT) -> 
         revision: the other one.
         tests: ids.
         limit: seconds after which the process is ended; what it has recorded counts.
+        python: the interpreter.
+        options: more of pytest's.
+        path: folders to import from, before all others.
 
     Raises:
         RevisionError: git cannot unpack the revision.
@@ -46,9 +57,10 @@ def record(revision: Revision, tests: Collection[str], limit: float = LIMIT) -> 
         request, output, printed = (Path(folder) / name for name in ("request.json", "output.jsonl", "printed.txt"))
         request.write_text(json.dumps({"tests": sorted(tests), "output": str(output)}), encoding="utf-8")
         ended = _run(
-            _command(tree, files),
+            _command(python, tree, [*options, *files]),
             tree,
-            revision.environment(variables={recorder.VARIABLE: str(request)}),
+            # What this environment inherits would hide another one.
+            revision.environment(path, inherits=python == sys.executable, variables={recorder.VARIABLE: str(request)}),
             printed,
             limit,
         )
@@ -65,13 +77,13 @@ def _copy(package: Path) -> None:
             shutil.copy(Path(str(module.__file__)), package)
 
 
-def _command(tree: Path, files: list[str]) -> list[str]:
+def _command(python: str, tree: Path, words: list[str]) -> list[str]:
     return [
-        *(sys.executable, "-m", "pytest", "-q", f"--rootdir={tree}"),
+        *(python, "-m", "pytest", "-q", f"--rootdir={tree}"),
         *("-p", "no:cacheprovider", "-p", f"{PACKAGE}.{Path(str(recorder.__file__)).stem}"),
         # One test or module that fails does not end the others, and a warning is no reason to know nothing.
         *("--continue-on-collection-errors", "--maxfail=0", "-W", "ignore"),
-        *files,
+        *words,
     ]
 
 
@@ -81,7 +93,7 @@ def _run(command: list[str], folder: Path, environment: Mapping[str, str], print
     Not through a pipe: a server that a benchmark left behind would keep that open.
     """
     with printed.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - this interpreter, and arguments that no shell sees
+        process = subprocess.Popen(  # noqa: S603 - an interpreter, and arguments that no shell sees
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
         try:
