@@ -50,8 +50,11 @@ def test_a_start_that_is_new_runs_and_is_not_compared(pytester, bump):
     assert [(row["verdict"], row["duel"]) for row in revision["benchmarks"]] == [("new", None)]
 
 
+# Only in the revision's environment its benchmarks do what they do there.
 SIZED = """
-ROWS = {rows}
+import slowlib
+
+ROWS = {rows} if slowlib.VERSION == 1 else 3
 
 def same_kind(expected, found):
     assert type(expected) is type(found)
