@@ -47,7 +47,8 @@ bisect: $(READY)  ## which commit made it slower: make bisect GOOD=REV BAD=REV [
 
 # Each file of tests has one of two processes, so that what the file shares is built once; tests marked `serial` follow,
 # one at a time. With ARGS a single process runs all that they select.
-RUN_TESTS := $(BIN)/python -m pytest --benchmark-skip
+# A test that hangs for 15 minutes ends its process, with the stacks of all threads.
+RUN_TESTS := $(BIN)/python -m pytest --benchmark-skip -o faulthandler_timeout=900 -o faulthandler_exit_on_timeout=true
 test: $(READY)  ## the tests: everything that is checked and not timed
 	@mkdir -p $(RESULTS)
 ifdef ARGS

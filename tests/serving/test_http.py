@@ -29,6 +29,7 @@ from impl.serving.runtime import refusals, service
 from impl.variant import best_of
 from tests.serving.conftest import TINY, kinds_of, npy, pictures
 from tests.serving.test_inputs import malformed
+from tests.waiting import wait_until
 
 
 def address(url):
@@ -128,8 +129,7 @@ def test_clients_that_disconnect_cost_no_forward_pass(build, listen):
     sizes = slowed(app, 0.3)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(posted, url, pictures())
-        while not sizes:
-            time.sleep(0.01)
+        wait_until(lambda: sizes)
         for _ in range(20):
             with socket.create_connection(address(url)) as connection:
                 connection.sendall(raw(npy(pictures())))
@@ -268,8 +268,7 @@ def test_sigterm_under_load_loses_no_accepted_request(command):
 
     with ThreadPoolExecutor(16) as pool:
         clients = [pool.submit(client, number) for number in range(16)]
-        while len(statuses) < 100:
-            time.sleep(0.01)
+        wait_until(lambda: len(statuses) >= 100)
         process.send_signal(signal.SIGTERM)
         for running in clients:
             running.result(30)
@@ -283,13 +282,23 @@ def test_sigterm_under_load_loses_no_accepted_request(command):
 def test_draining_answers_waiting_requests(build, listen):
     app = build(max_batch=1)
     url = listen(app)
-    sizes = slowed(app, 0.1)
+    batcher = app.extensions["serving"].batcher
+    observe, goes_on, sizes = batcher._observe, threading.Event(), []
+
+    def held(images):
+        sizes.append(images)
+        observe(images)
+        goes_on.wait(30)
+
+    batcher._observe = held
     with ThreadPoolExecutor(8) as pool:
         pending = [pool.submit(posted, url, pictures()) for _ in range(8)]
-        while not (sizes and app.extensions["serving"].batcher.waiting == 7):
-            time.sleep(0.005)
-        app.extensions["serving"].drain()
-        assert posted(url, pictures()).status == 503
+        try:
+            wait_until(lambda: sizes and batcher.waiting == 7)
+            app.extensions["serving"].drain()
+            assert posted(url, pictures()).status == 503
+        finally:
+            goes_on.set()
         assert [answer.result().status for answer in pending] == [200] * 8
     assert len(sizes) == 8
 

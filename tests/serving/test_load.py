@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from benchmarks.load.servers import SuspendedServers
+from tests.waiting import wait_until
 
 BUSY = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'], check=True)"
 
@@ -20,8 +21,7 @@ def busy():
 
         def start():
             process = psutil.Process(stack.enter_context(subprocess.Popen([sys.executable, "-c", BUSY])).pid)
-            while not process.children():
-                time.sleep(0.01)
+            wait_until(process.children)
             (child,) = process.children()
             stack.callback(process.kill)
             stack.callback(child.kill)
