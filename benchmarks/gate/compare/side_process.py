@@ -13,6 +13,7 @@ are tuples over a pipe; `plugin.side` is the other end:
 """
 
 import os
+import pickle
 import signal
 import subprocess
 import tempfile
@@ -171,7 +172,8 @@ class SideProcess:
         """
         self._signal(signal.SIGCONT)
         try:
-            self._pipe.send(request)
+            # Not `send`: it pickles into a buffer, and where a process has ended, CPython 3.13 may fail to free that.
+            self._pipe.send_bytes(pickle.dumps(request))
         except OSError:
             raise self._ended() from None
         answer = self._receive()
