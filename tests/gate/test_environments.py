@@ -1,5 +1,6 @@
 """Dependencies differ: each side runs in a process and an environment of its own, made of its own tree's lock."""
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -241,6 +242,23 @@ def test_a_process_that_dies_fails_its_test_and_the_next_one_goes_on(pytester, b
         ["E *test_revision[[]steady[]]: the process of the working tree has ended:", "*last words"]
     )
     assert list(verdicts(revision)) == ["other"]
+
+
+def test_a_request_to_an_ended_process_leaves_nothing_that_cannot_be_freed(tmp_path, monkeypatch):
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: unraisable.append(found.exc_value))
+
+    def ask():
+        side = side_process.SideProcess("this side", Path(sys.executable), tmp_path, ["--version"], [])
+        side._process.wait(30)
+        with pytest.raises(side_process.SideError, match="the process of this side has ended") as caught:
+            side.call()
+        side.close()
+        assert caught.tb  # its frames hold it, and so it waits for the garbage collector
+
+    ask()
+    gc.collect()  # the exception and its frames: CPython 3.13 could not free the buffer of `Connection.send`
+    assert not unraisable
 
 
 def test_a_process_that_is_killed_says_so(pytester, bump):
