@@ -11,6 +11,7 @@ from benchmarks.gate.measure.workloads import slowed
 from benchmarks.gate.plugin import selfcheck  # noqa: F401
 from benchmarks.gate.plugin.session import CANARY, CONTROL
 
+from .duel_suite import suite  # noqa: F401 - a fixture
 from .toy_dependency import bump, cache, wheels  # noqa: F401 - fixtures
 from .toy_suite import CASE, INI, SLEEP, SUITE, commit, git
 
@@ -56,11 +57,11 @@ def repository(pytester, monkeypatch, request, quick_self_checks):
     pytester.mkpydir("toylib")
     for folder in ("toylib/case", "suite"):
         (pytester.path / folder).mkdir()
-    case, suite = pytester.path / "toylib/case/__init__.py", pytester.path / "suite/test_toy.py"
+    case, module = pytester.path / "toylib/case/__init__.py", pytester.path / "suite/test_toy.py"
 
     def write(other=SLEEP, text=CASE, benchmarks=SUITE):
         case.write_text(text.format(other=other))
-        suite.write_text(benchmarks)
+        module.write_text(benchmarks)
 
     write()
     (pytester.path / ".gitignore").write_text("__pycache__\n.pytest_cache\n.benchmarks\n")

@@ -66,5 +66,6 @@ def refused(pytester, *options):
     result = pytester.runpytest_inprocess(*options)
     text = result.stdout.str() + result.stderr.str()
     assert result.ret == pytest.ExitCode.USAGE_ERROR, text
+    assert "INTERNALERROR" not in text
     assert "Traceback" not in text
     return text
