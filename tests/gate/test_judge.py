@@ -86,6 +86,14 @@ def test_two_clocks(answers, verdict, clock):
     assert revision_decided(duel.answers) == (verdict != "inconclusive")
 
 
+@pytest.mark.parametrize(("gained", "verdict"), [(-3.0, "same"), (0.0, "same"), (0.1, "inconclusive")])
+def test_cpu_time_does_not_outvote_what_wall_time_says_for_slower(gained, verdict):
+    duel = against(cpu="above", blind="above")
+    duel.answers["revision"].log_e_below = gained
+    assert revision_verdict(duel) == verdict
+    assert revision_decided(duel.answers) == (verdict != "inconclusive")
+
+
 def test_the_numbers_are_those_of_the_deciding_clock():
     duel = against(1.0, cpu="below")
     cpu = Estimate(0.9, (0.89, 0.91), 0.95, (0.88, 0.92), 0.9, 1.0)

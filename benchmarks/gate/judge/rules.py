@@ -100,29 +100,32 @@ def start_questions() -> list[Question]:
 
 def revision_decided(answers: Mapping[str, Answer]) -> bool:
     """Return whether the answers to `revision_questions` suffice for a verdict."""
-    return _revision_verdict({name: answer.verdict for name, answer in answers.items()}) != "inconclusive"
+    return _revision_verdict(answers) != "inconclusive"
 
 
 def revision_verdict(duel: Duel) -> Verdict | None:
     """Return the verdict of a duel with `revision_questions`, or None for another duel."""
     if "revision" not in duel.answers:
         return None
-    return _revision_verdict({name: answer.verdict for name, answer in duel.answers.items()})
+    return _revision_verdict(duel.answers)
 
 
-def _revision_verdict(answers: Mapping[str, str]) -> Verdict:
+def _revision_verdict(answers: Mapping[str, Answer]) -> Verdict:
     """Slower by either clock, or by slow calls, is slower.
 
-    The same by CPU time is the same if wall time is not far off, too. Where the bets on slow calls stay open, the
+    The same by CPU time is the same if wall time is not far off and its bet on slower has gained nothing: what one core
+    does while others wait is a smaller share of CPU time than of wall time. Where the bets on slow calls stay open, the
     verdict stands without them, see `slow_calls_open`.
     """
-    if "below" in (answers["revision"], answers.get("cpu"), answers.get("tail")):
+    verdicts = {name: answer.verdict for name, answer in answers.items()}
+    if "below" in (verdicts["revision"], verdicts.get("cpu"), verdicts.get("tail")):
         return "slower"
-    if answers["faster"] == "above":
+    if verdicts["faster"] == "above":
         return "faster"
-    if answers["revision"] == "above" or (answers.get("cpu") == "above" and answers["blind"] == "above"):
+    if verdicts["revision"] == "above":
         return "same"
-    return "inconclusive"
+    same_by_cpu = verdicts.get("cpu") == verdicts.get("blind") == "above"
+    return "same" if same_by_cpu and answers["revision"].log_e_below <= 0 else "inconclusive"
 
 
 def slower_by_slow_calls(duel: Duel) -> bool:
