@@ -43,7 +43,7 @@ class Clone:
         rows = []
         with contextlib.suppress(FileNotFoundError):
             document = json.loads(file.read_text(encoding="utf-8"))
-            rows = document["revision"]["benchmarks"]
+            rows = document["revision"]["benchmarks"] if document["revision"] else []
             rows += [{**row, "verdict": row["revision_verdict"], "clock": "memory"} for row in document["memory"]]
             file.unlink()
         return done.returncode, done.stdout + done.stderr, rows
