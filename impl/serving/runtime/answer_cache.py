@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from functools import cache
 
 import torch
 from cachetools import LRUCache
@@ -35,8 +36,7 @@ class AnswerCache:
 
     def key(self, image: torch.Tensor) -> bytes:
         """Return the digest of one image, uint8 or float32 [3, side, side]."""
-        digest = hashlib.blake2b(digest_size=20, key=self._model_digest)
-        digest.update(f"{image.dtype} {tuple(image.shape)}".encode())
+        digest = hashlib.blake2b(_form(image.dtype, image.shape), digest_size=20, key=self._model_digest)
         digest.update(image.contiguous().numpy().data)
         return digest.digest()
 
@@ -55,6 +55,12 @@ class AnswerCache:
     def __len__(self) -> int:
         """Return the number of entries."""
         return len(self._entries)
+
+
+@cache
+def _form(dtype: torch.dtype, shape: torch.Size) -> bytes:
+    """Return what keeps images of other forms apart; all images of a server have one of two."""
+    return f"{dtype} {tuple(shape)}".encode()
 
 
 def _size(logits: torch.Tensor) -> int:
