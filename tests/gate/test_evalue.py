@@ -15,6 +15,7 @@ from benchmarks.gate.measure.evalue import (
     difference_ruled_out,
     log_evalue,
     log_evalue_of_difference,
+    log_evalue_of_share,
     log_mean,
     median_interval,
     min_pairs,
@@ -217,3 +218,41 @@ def test_a_mean_of_logarithms_stays_finite():
     assert log_mean([-math.inf, 0.0]) == pytest.approx(-math.log(2))
     assert log_mean([-math.inf]) == -math.inf
     assert log_mean([0.0, 5.0], [1.0, 0.0]) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_a_share_equals_the_integral(share):
+    p = np.linspace(share, 1, 200_001)
+    for trials in (0, 1, 5, 40):
+        for successes in range(trials + 1):
+            likelihood = p**successes * (1 - p) ** (trials - successes)
+            expected = (
+                np.trapezoid(likelihood, p) / (1 - share) / (share**successes * (1 - share) ** (trials - successes))
+            )
+            assert math.exp(log_evalue_of_share(successes, trials, share)) == pytest.approx(expected, rel=1e-6)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 100_000), st.integers(0, 30), st.sampled_from([0.01, 0.3, 0.9, 0.99]))
+def test_a_share_leaves_the_expected_wealth_as_it_is(trials, failures, share):
+    """If the event is as frequent as the share that is bet against. At a share of 1/2 it is the bet on a fair coin."""
+    successes = max(0, trials - failures)
+    now = log_evalue_of_share(successes, trials, share)
+    after = np.logaddexp(
+        math.log(share) + log_evalue_of_share(successes + 1, trials + 1, share),
+        math.log1p(-share) + log_evalue_of_share(successes, trials + 1, share),
+    )
+    assert now == pytest.approx(after, rel=1e-8, abs=1e-6)
+    assert log_evalue_of_share(successes, trials, 0.5) == pytest.approx(
+        log_evalue(successes, trials), rel=1e-8, abs=1e-6
+    )
+
+
+def test_a_share_that_is_far_from_true_leaves_nothing():
+    assert log_evalue_of_share(0, 10**6, 0.99) == -math.inf
+
+
+@pytest.mark.parametrize(("successes", "trials", "share"), [(-1, 3, 0.5), (4, 3, 0.5), (1, 2, 0.0), (1, 2, 1.0)])
+def test_impossible_shares_are_refused(successes, trials, share):
+    with pytest.raises(ValueError, match="in"):
+        log_evalue_of_share(successes, trials, share)

@@ -105,6 +105,26 @@ def log_evalue_of_difference(more: int, fewer: int, pairs: int, share: float) ->
     return log_mean([float(log) for log in wealth])
 
 
+def log_evalue_of_share(successes: int, trials: int, share: float) -> float:
+    """Return the logarithm of the wealth of a bet that an event is more frequent than `share`.
+
+    It spreads its stake evenly over all p in (share, 1], so that after s successes and f failures the e-value is the
+    integral of p^s (1-p)^f over them, divided by 1 - share and by share^s (1-share)^f. Where that is less than the
+    smallest float it is 0.
+
+    Raises:
+        ValueError: unless 0 <= successes <= trials and 0 < share < 1.
+    """
+    failures = trials - successes
+    if successes < 0 or failures < 0 or not 0 < share < 1:
+        raise ValueError(f"{successes} successes in {trials} trials, with a share of {share}")
+    above = float(betainc(failures + 1, successes + 1, 1 - share))
+    if above == 0:
+        return -math.inf
+    integral = float(betaln(successes + 1, failures + 1)) + math.log(above)
+    return integral - successes * math.log(share) - (failures + 1) * math.log1p(-share)
+
+
 def difference_ruled_out(more: int, fewer: int, pairs: int, alpha: float) -> float:
     """Return the least share, to 0.1 %, that the bet on a difference rules out with error `alpha`; 1 for none."""
     low, high = 0, 1000  # per mille; the wealth grows with the share, so bisection finds the least

@@ -1,7 +1,7 @@
-"""The fixtures `duel`, `peak_memory`, `ceiling` and `note`."""
+"""The fixtures `duel`, `share`, `peak_memory`, `ceiling` and `note`."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -10,9 +10,10 @@ from ..judge.memory import MemoryRow
 from ..judge.rules import JudgedDuel, questions
 from ..measure import memory
 from ..measure.duel import Check, Duel
+from ..measure.share import Share, prove_share
 from ..measure.timing import Work
 from ..report.findings import Note
-from ..report.words import duel_failure, memory_failure
+from ..report.words import duel_failure, memory_failure, share_failure
 from .benchmarks import claim, record
 from .progress import progress_of
 from .session import SESSION
@@ -72,6 +73,37 @@ def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
         return result
 
     return run
+
+
+@pytest.fixture
+def share(request: pytest.FixtureRequest, note: Callable[..., None]) -> Callable[..., Share]:
+    """Prove how often something holds, once per test: `share(outcomes, *, least, budget=None) -> Share`.
+
+    `outcomes` are drawn one by one, true or false, until it is proven that they are true more often than `least`, or
+    less often, or `budget` seconds are over (default: --budget). The error is that of a duel. The test has the mark
+    `measures`. With --benchmark-disable one outcome is drawn, and nothing is judged.
+
+    Raises:
+        AssertionError: The share is less than `least`, or that it is more is not proven.
+    """
+    session = request.config.stash[SESSION]
+    _, name = names(request)
+    proven: list[Share] = []
+
+    def prove(outcomes: Iterable[bool], *, least: float, budget: float | None = None) -> Share:
+        __tracebackhide__ = True
+        if proven:
+            raise RuntimeError("one proof per test: alpha is not split for a second one")
+        measuring = not request.config.getoption("benchmark_disable")
+        seconds = session.settings.budget if budget is None else budget
+        proven.append(prove_share(outcomes, least=least, alpha=session.alpha, budget=seconds if measuring else 0.0))
+        note("true", proven[0].value, "share")
+        note("of", proven[0].trials)
+        if measuring and (failure := share_failure(name, proven[0], session.alpha)):
+            raise AssertionError(failure)
+        return proven[0]
+
+    return prove
 
 
 @pytest.fixture(name="peak_memory")

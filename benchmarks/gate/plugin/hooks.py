@@ -28,7 +28,7 @@ from .work import Works
 
 SELFCHECK = Path(__file__).with_name("selfcheck.py")
 AGAINST = {"against", "against_memory", "against_start"}  # those that need another revision
-DUELS = {"duel", "against", "against_start"}  # the fixtures that take a share of alpha
+DUELS = {"duel", "against", "against_start", "share"}  # the fixtures that take a share of alpha
 UNUSED = pytest.StashKey[bool]()  # of a test that got pytest-benchmark's fixture from its mark and does not use it
 
 

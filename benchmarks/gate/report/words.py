@@ -21,6 +21,7 @@ from ..measure.bets import Clock
 from ..measure.duel import Duel
 from ..measure.evalue import log_evalue
 from ..measure.profile import Growth
+from ..measure.share import Share
 from ..measure.tail import SLOW, TailAnswer
 from .findings import Note
 
@@ -74,6 +75,19 @@ def memory_failure(row: MemoryRow) -> str | None:
     return (
         f"{row.name}: peak memory of the candidate is {row.candidate / MIB:.1f} MiB, {row.ratio:.2f} times the "
         f"reference's {row.reference / MIB:.1f} MiB; {' Also, '.join(texts[reason]() for reason in row.reasons)}"
+    )
+
+
+def share_failure(name: str, share: Share, alpha: float) -> str | None:
+    """Return why a proof of how often something holds fails, and what to do about it, or None if it holds."""
+    if share.verdict == "above":
+        return None
+    observed = f"{name}: true {share.successes} times of {share.trials}"
+    if share.verdict == "below":
+        return f"{observed}, which proves that it is less than {share.least:.2%}, with an error of {alpha:.2g}."
+    return (
+        f"{observed}, which neither proves nor disproves {share.least:.2%}, with an error of {alpha:.2g}. Draw more "
+        "outcomes, or give it more time."
     )
 
 
