@@ -47,16 +47,18 @@ def vector_code(body: Callable[..., Any], lanes: int) -> Callable[..., Any]:
 
     Args:
         body: Writes the code: `body(writer, *arguments)`. An array argument arrives as the pointer to its first
-            element, a number as its value. It returns the intrinsic's result, or None where the signature says void.
+            element, a number as its value, a tuple as a tuple of these. It returns the intrinsic's result, or None
+            where the signature says void.
         lanes: Lanes of the writer's vectors.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        arguments = [
-            context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
-            for kind, value in zip(signature.args, args, strict=True)
-        ]
-        result = body(VectorWriter(context, builder, lanes), *arguments)
+        def argument(kind: Any, value: Any) -> Any:
+            if isinstance(kind, types.BaseTuple):
+                return tuple(map(argument, kind, cgutils.unpack_tuple(builder, value, len(kind))))
+            return context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+
+        result = body(VectorWriter(context, builder, lanes), *map(argument, signature.args, args))
         return context.get_dummy_value() if result is None else result
 
     return generate
@@ -111,10 +113,10 @@ class VectorWriter:
         """Load one value into every lane."""
         return self.splat(self.load(pointer, *terms, kind=kind))
 
-    def prefetch(self, pointer: Any, *terms: Any) -> None:
-        """Ask for the cache line at an address, to be read soon."""
-        read, all_caches, data = (ir.Constant(INT32, value) for value in (0, 3, 1))
-        self.call("llvm.prefetch.p0", ir.VoidType(), self.at(pointer, *terms), read, all_caches, data)
+    def prefetch(self, pointer: Any, *terms: Any, caches: int = 3) -> None:
+        """Ask for the cache line at an address, to be read soon: into all caches, or not into the first one (2)."""
+        read, locality, data = (ir.Constant(INT32, value) for value in (0, caches, 1))
+        self.call("llvm.prefetch.p0", ir.VoidType(), self.at(pointer, *terms), read, locality, data)
 
     # Values
 
@@ -144,6 +146,11 @@ class VectorWriter:
         """Return left * right + total of floats, fused where the processor can do that."""
         return self.call(f"llvm.fmuladd.v{self.lanes}f32", self.floats, left, right, total)
 
+    def has(self, *features: str) -> bool:
+        """Return whether the target has all of LLVM's features, such as "amx-int8"."""
+        target_features = self._context.codegen().magic_tuple()[2].split(",")
+        return {f"+{feature}" for feature in features} <= set(target_features)
+
     def dot_bytes(self, unsigned: Any, signed: Any, total: Any) -> Any:
         """Add to each 32-bit lane the four products of its unsigned and signed bytes.
 
@@ -151,8 +158,7 @@ class VectorWriter:
         in plain vector arithmetic.
         """
         build = self.builder
-        target_features = self._context.codegen().magic_tuple()[2]
-        if self.lanes == 16 and "+avx512vnni" in target_features:
+        if self.lanes == 16 and self.has("avx512vnni"):
             return self.call("llvm.x86.avx512.vpdpbusd.512", self.ints, total, unsigned, signed)
         for shift in (0, 8, 16, 24):
             byte = build.and_(build.lshr(unsigned, self.constant(shift, self.ints)), self.constant(255, self.ints))

@@ -5,7 +5,9 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
+from threading import Event
 
 import numpy as np
 import pytest
@@ -13,10 +15,10 @@ import torch
 import torchvision
 
 from impl.serving import ServingConfig
-from impl.serving.model import kernel, precision
+from impl.serving.model import kernel, precision, tiles
 from impl.serving.model.cores import Engine, Team
 from impl.serving.model.int8 import Int8Vit, quantised
-from impl.serving.model.rows import quantise, softmax
+from impl.serving.model.rows import encode, softmax, step_of
 from impl.serving.model.vit import FloatVit, plan_of, split_vit
 from tests.serving.conftest import TINY
 
@@ -104,24 +106,78 @@ def test_a_team_computes_the_same_as_one_core(size, model):
             assert torch.equal(run(images), expected)
 
 
-@pytest.mark.parametrize("failing_member", [0, 1])
-def test_a_team_does_not_wait_for_a_member_that_failed(failing_member, model, monkeypatch):
-    """The other members would otherwise block forever in the first matrix product."""
+@pytest.fixture
+def forward_of_members(monkeypatch):
+    """Have `kernel.forward` call something else first, with the member's number."""
     forward = kernel.forward
 
-    def fail(member, *arguments):
+    def replace(before):
+        def call(member, *arguments):
+            before(member)
+            forward(member, *arguments)
+
+        monkeypatch.setattr(kernel, "forward", call)
+
+    return replace
+
+
+@pytest.mark.parametrize("failing_member", [0, 1])
+def test_a_member_that_fails_is_replaced_unless_it_is_the_first(failing_member, model, forward_of_members, monkeypatch):
+    def fail(member):
         if member == failing_member:
             raise MemoryError("none left")
-        forward(member, *arguments)
 
-    monkeypatch.setattr(kernel, "forward", fail)
+    forward_of_members(fail)
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    expected = pytest.raises(MemoryError, match="none left") if failing_member == 0 else nullcontext()
     with ThreadPoolExecutor(1) as helpers:
         run = runner(model, "int8", team=Team(2, helpers))
-        with pytest.raises(MemoryError, match="none left"):
-            run(images)
+        with expected:
+            assert torch.equal(run(images), runner(model, "int8", team=Team(2, helpers))(images))
         monkeypatch.undo()
         assert torch.equal(run(images), runner(model, "int8")(images))
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_team_does_not_wait_for_a_member_without_a_core(begun, model, forward_of_members, monkeypatch):
+    """Neither for one that has begun and taken nothing, nor for one whose thread is busy with something else."""
+    images, late, entered = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8), Event(), Event()
+
+    def wait(member):
+        if member == 1:
+            entered.set()
+            late.wait()
+        elif begun:
+            entered.wait()
+
+    with ThreadPoolExecutor(1) as helpers:
+        run = runner(model, "int8", team=Team(2, helpers))
+        expected = runner(model, "int8")(images)
+        forward_of_members(wait)
+        blocked = None if begun else helpers.submit(late.wait)
+        result = run(images)
+        monkeypatch.undo()
+        assert entered.is_set() is begun
+        assert torch.equal(result, expected)
+        again = run(images // 2)  # in the same buffers, which the late one must not write to
+        late.set()
+        assert blocked is None or blocked.result()
+        assert torch.equal(again, runner(model, "int8")(images // 2))
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_tiles_compute_exactly_what_vectors_do(granted, model, monkeypatch):
+    """Where the processor has AMX; where the operating system refuses it, vectors compute."""
+    if not tiles.granted():
+        pytest.skip("this processor, or its operating system, has no AMX")
+    if not granted:
+        monkeypatch.setattr(tiles, "TILE_DATA", 63)  # a feature that the kernel does not know
+    plan, arrays = plan_of(model, NONE, ONES), quantised(plan_of(model, NONE, ONES), split_vit(model))
+    fast, plain = Int8Vit(plan, arrays), Int8Vit(plan, arrays, tiles=False)
+    assert (fast.tiles, plain.tiles) == (granted, False)
+    for count in (1, 2, 3, 19, 40):
+        images = torch.randint(0, 256, (count, 3, 64, 64), dtype=torch.uint8)
+        assert torch.equal(fast.logits(images, ALONE), plain.logits(images, ALONE))
 
 
 @pytest.mark.parametrize(
@@ -176,7 +232,8 @@ def decoded(codes, step, zero):
 )
 def test_quantise(row):
     codes = np.empty(row.shape, np.uint8)
-    step, zero = quantise(row, codes)
+    step, zero = step_of(row)
+    encode(row, step, zero, codes)
     span = max(row.max(), 0) - min(row.min(), 0)
     assert np.abs(decoded(codes, step, zero) - row).max() <= 1.01 * span / 255
     assert ((codes == zero) | (row != 0)).all(), "a 0 was not quantised to the zero point"

@@ -1,6 +1,6 @@
 """Divides a batch among the cores: each runs chunks of images through the whole network.
 
-With all cores on each matrix product, every core would wait for the slowest one 150 times per chunk. A single image
+With all cores on each matrix product, every core would wait for the slowest one 200 times per chunk. A single image
 cannot be divided, so all cores share each of its products.
 """
 
@@ -30,11 +30,18 @@ class Team:
         """Form a team of the calling thread and `size - 1` threads of the helpers."""
         self.size, self._helpers = size, helpers
 
-    def __call__(self, work: Callable[[int], None]) -> None:
-        """Call `work(member)` for all members at once; the calling thread is member 0."""
+    def __call__(self, work: Callable[[int], None], *, wait: bool = True) -> None:
+        """Call `work(member)` for all members at once; the calling thread is member 0.
+
+        A helper that has not begun when member 0 is done is not needed. With `wait`, those that have begun are waited
+        for; without it, what one of them raises is lost, and they may return later.
+        """
         others = [self._helpers.submit(work, member) for member in range(1, self.size)] if self._helpers else []
-        work(0)
-        for other in others:
+        try:
+            work(0)
+        finally:
+            begun = [other for other in others if not other.cancel()]
+        for other in begun if wait else ():
             other.result()
 
 

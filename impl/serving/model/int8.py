@@ -8,8 +8,7 @@ So no images are needed to calibrate, and an answer does not depend on the other
 What it costs: logits are off by some 1 %, which `precision` checks. Importing Numba takes half a second of the start.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,17 +16,20 @@ import torch
 from numpy.typing import NDArray
 
 from . import kernel
-from .barrier import RELEASED
 from .cores import Team
+from .pieces import counters_of
 from .products import FEW, LANES, PANEL, ROWS, STEP
+from .tiles import CONFIG, DEPTH, PAIR, granted
 from .vit import Plan, Weights
 
-__all__ = ["CHUNK", "Int8Vit", "quantised"]
+__all__ = ["Int8Vit", "quantised"]
 
-CHUNK = 2
+CHUNK, CHUNK_OF_TILES = 2, 4
 """Images that a core takes at a time. 64 images took 1.33 s in chunks of 1 or 2, 1.38 of 4, 1.39 of 8 and 1.43 of 16
 (AMD EPYC (Zen 5), 2 cores, 2026-11-23): the kernel prefetches the weights, and the activations of two images stay in
 the cache."""
+APART = 32
+"""Numbers between rows of results, with tiles: rows 16 KiB apart would compete for the same lines of the cache."""
 
 Array = NDArray[Any]
 
@@ -85,43 +87,41 @@ def _columns(weight: torch.Tensor, bias: torch.Tensor) -> dict[str, Array]:
 class Buffers:
     """The memory that a forward pass of up to `count` images writes to."""
 
-    def __init__(self, count: int, sizes: tuple[int, ...]) -> None:
+    def __init__(self, count: int, sizes: tuple[int, ...], *, tiles: bool) -> None:
         """Allocate. The number of rows is rounded up, because a product writes whole blocks of rows."""
         self.count, (tokens, window, hidden, wide, classes) = count, sizes
-        rows, last = (-(-number // ROWS) * ROWS for number in (count * tokens, count))
+        block, more = (PAIR, APART) if tiles else (ROWS, 0)
+        rows, last = (-(-number // block) * block for number in (count * tokens, count))
         self.windows = np.zeros((rows, window), np.float32)
         self.logits = np.zeros((last, classes), np.float32)
         self.arrays = (
             self.windows,
-            np.zeros((rows, window), np.uint8),
-            np.zeros((rows, hidden), np.uint8),
-            np.zeros((rows, wide), np.uint8),
+            *(
+                np.zeros((width // DEPTH, rows, DEPTH) if tiles else (rows, width), np.uint8)
+                for width in (window, hidden, wide)
+            ),
             np.zeros(rows, np.float32),
             np.zeros(rows, np.float32),
-            np.zeros((rows, hidden), np.float32),
-            np.zeros((rows, 3 * hidden), np.float32),
-            np.zeros((rows, hidden), np.float32),
-            np.zeros((rows, wide), np.float32),
-            np.zeros((last, hidden), np.float32),
+            *(np.zeros((rows, width + more), np.float32) for width in (hidden, 3 * hidden, hidden, wide)),
+            np.zeros((last, hidden + more), np.float32),
             self.logits,
         )
 
 
-@contextmanager
-def release_barrier_on_error(counter: Array) -> Iterator[None]:
-    """Let the other members of a team finish without waiting when one of them fails; their results are discarded."""
-    try:
-        yield
-    except BaseException:
-        counter[0] += RELEASED
-        raise
-
-
 class Int8Vit:
-    """A vision transformer in int8: `logits(images)`."""
+    """A vision transformer in int8: `logits(images)`.
 
-    def __init__(self, plan: Plan, arrays: Mapping[str, Array]) -> None:
-        """Use the arrays of `quantised` without copying them; they may be mapped from a file."""
+    Attributes:
+        plan: What is known of the model.
+        tiles: Whether AMX multiplies; otherwise vector instructions do.
+        chunk: The images that it is fastest with, when each core has images of its own.
+    """
+
+    def __init__(self, plan: Plan, arrays: Mapping[str, Array], *, tiles: bool = True) -> None:
+        """Use the arrays of `quantised` without copying them; they may be mapped from a file.
+
+        AMX multiplies where the processor has it and the widths are multiples of a tile's, unless `tiles` is false.
+        """
         self.plan = plan
         kept = {name: value.view(np.ndarray) for name, value in arrays.items()}
         for value in kept.values():
@@ -136,6 +136,8 @@ class Int8Vit:
         tokens, hidden = self.positions.shape
         window = kept["embed.panels"].shape[2] // PANEL
         self._sizes = tokens, window, hidden, kept["up.bias"].shape[1], len(kept["head.bias"])
+        self.tiles = tiles and all(width % DEPTH == 0 for width in (window, hidden, self._sizes[3])) and granted()
+        self.chunk = CHUNK_OF_TILES if self.tiles else CHUNK
         self._free: list[Buffers] = []
         std = np.asarray(plan.std)
         self._scaling = {
@@ -148,19 +150,19 @@ class Int8Vit:
         count, (tokens, _, hidden, *_) = len(images), self._sizes
         buffers = self._buffers(count)
         kernel.cut(images.contiguous().numpy(), *self._scaling[images.dtype], self.plan.patch, buffers.windows)
-        counter, padded = np.zeros(1, np.int64), -(-tokens // LANES) * LANES
+        padded = -(-tokens // LANES) * LANES
+        counters = counters_of(kernel.STEPS + kernel.LAYER_STEPS * len(self.norms[0][0]), team.size)
 
         def work(member: int) -> None:
             scratch = (
                 np.zeros((hidden // self.plan.heads, padded), np.float32),
                 np.zeros((tokens, padded), np.float32),
+                (np.zeros(CONFIG, np.uint8), np.zeros((2, PAIR, PANEL), np.int32)),
             )
             weights = self.plan.heads, self.positions, self.products, self.norms, self.head
-            with release_barrier_on_error(counter):
-                kernel.forward(member, team.size, counter, count, *weights, buffers.arrays, scratch)
+            kernel.forward(member, counters, count, *weights, buffers.arrays, scratch)
 
-        with release_barrier_on_error(counter):
-            team(work)
+        team(work, wait=False)
         logits = torch.from_numpy(buffers.logits[:count, : self.plan.classes].copy())
         self._free.append(buffers)
         return logits
@@ -170,5 +172,5 @@ class Int8Vit:
         try:
             buffers = self._free.pop()
         except IndexError:
-            buffers = Buffers(max(count, CHUNK), self._sizes)
-        return buffers if buffers.count >= count else Buffers(count, self._sizes)
+            buffers = Buffers(max(count, self.chunk), self._sizes, tiles=self.tiles)
+        return buffers if buffers.count >= count else Buffers(count, self._sizes, tiles=self.tiles)

@@ -3,107 +3,135 @@
 `forward` takes patches to logits without the interpreter. So it does not ask for the GIL, for which the threads that
 answer requests compete, once per product, which is 150 times per image; and it allocates nothing.
 
-The members of a team share out the columns of each matrix product and the rows of everything else. A barrier after each
-step makes the results of all members visible to the next one.
+The members of a team share out the columns of each matrix product and the rows of everything else, in pieces: whoever
+is free takes the next one, and a step begins when all pieces of the one before are done (`pieces`).
+
+Codes are uint8 in one of two layouts, and what multiplies them is chosen by it when the function is compiled: [rows,
+width] for `products.multiply_bytes`, or [width / 64, rows, 64] for `tiles.multiply_tiles`.
 """
 
 import numpy as np
 from numba import njit
 
 from ...shared.kept import kept
-from .barrier import barrier
+from .pieces import PIECES, pieces_of_step
 from .products import FEW, LANES, ROWS, multiply_bytes, multiply_floats
-from .rows import ONE, OPTIONS, gelu, layer_norm, quantise, softmax
+from .rows import ONE, OPTIONS, encode, gelu, layer_norm, softmax, step_of
+from .tiles import DEPTH, multiply_tiles
 
-__all__ = ["cut", "forward"]
+__all__ = ["LAYER_STEPS", "STEPS", "cut", "forward"]
+
+STEPS, LAYER_STEPS = 3, 9
+"""Steps of `forward`: before the layers, and in each layer."""
 
 
 @njit(**OPTIONS)
-def _attention(mixed, image, head, tokens, width, keys, scores, out):
+def _attention(mixed, hidden, image, head, tokens, width, keys, scores, out):
     """Compute attention for one head of one image: `mixed`, float32 [rows, 3 * hidden], to `out`, [rows, hidden].
 
-    `keys`, [width, padded tokens], and `scores`, [tokens, padded tokens], are scratch memory.
+    The rows of both are as far apart as the arrays are wide, which may be more. `keys`, [width, padded tokens], and
+    `scores`, [tokens, padded tokens], are scratch memory.
     """
-    hidden, padded, row = out.shape[1], keys.shape[1], image * tokens
+    wide, padded, row = mixed.shape[1], keys.shape[1], image * tokens
     scale = ONE / np.sqrt(np.float32(width))
     for token in range(tokens):
         for j in range(width):
             keys[j, token] = mixed[row + token, hidden + head * width + j] * scale
-    queries = row * 3 * hidden + head * width
-    multiply_floats(mixed, queries, 3 * hidden, width, tokens, keys, 0, padded, padded // LANES, scores, 0, padded)
+    queries = row * wide + head * width
+    multiply_floats(mixed, queries, wide, width, tokens, keys, 0, padded, padded // LANES, scores, 0, padded)
     softmax(scores, tokens)
-    target = row * hidden + head * width
+    target = row * out.shape[1] + head * width
     multiply_floats(
-        scores, 0, padded, tokens, tokens, mixed, queries + 2 * hidden, 3 * hidden, width // LANES, out, target, hidden
+        scores, 0, padded, tokens, tokens, mixed, queries + 2 * hidden, wide, width // LANES, out, target, out.shape[1]
     )
 
 
 @njit(**OPTIONS)
-def _product(member, team, codes, steps, zeros, rows, weights, layer, then, out, add):
-    """Compute this member's share of a product's panels, and prefetch `then`, the panels of the next product."""
-    panels, scales, totals, bias = weights
-    blocks, count, coming = (rows + ROWS - 1) // ROWS, panels.shape[1], len(then)
-    multiply_bytes(
-        codes,
-        codes.shape[1],
-        steps,
-        zeros,
-        blocks,
-        panels[layer],
-        scales[layer],
-        totals[layer],
-        bias[layer],
-        count * member // team,
-        count * (member + 1) // team,
-        then[coming * member // team],
-        out,
-        out.shape[1],
-        add,
-    )
+def _product(piece, pieces, scratch, codes, steps, zeros, rows, weights, layer, then, out, add):
+    """Multiply `rows` rows by one piece of a matrix's panels, and prefetch `then`, the panels of the next product."""
+    panels, scales, totals, bias = weights[0][layer], weights[1][layer], weights[2][layer], weights[3][layer]
+    first, last = len(panels) * piece // pieces, len(panels) * (piece + 1) // pieces
+    # A member's next piece is usually the following one of its share; after the last one the next product begins.
+    coming = panels[last] if (piece + 1) % PIECES else then[len(then) * (piece + 1 - PIECES) // pieces]
+    if codes.ndim == 3:
+        of_rows, of_columns = (steps, zeros), (scales, totals, bias)
+        multiply_tiles(scratch, rows, codes, of_rows, panels, of_columns, first, last, coming, out, add)
+    else:
+        inner, blocks = codes.shape[1], (rows + ROWS - 1) // ROWS
+        multiply_bytes(
+            codes,
+            inner,
+            steps,
+            zeros,
+            blocks,
+            panels,
+            scales,
+            totals,
+            bias,
+            first,
+            last,
+            coming,
+            out,
+            out.shape[1],
+            add,
+        )
 
 
 @njit(**OPTIONS)
-def _quantise_rows(member, team, rows, values, apart, codes, steps, zeros):
-    """Quantise this member's share of rows; row i is `values[i * apart]`."""
-    for i in range(rows * member // team, rows * (member + 1) // team):
-        steps[i], zeros[i] = quantise(values[i * apart], codes[i])
+def _quantise(row, i, codes, steps, zeros):
+    """Quantise `row`, float32 [n], to row `i` of the codes."""
+    steps[i], zeros[i] = step_of(row)
+    if codes.ndim == 3:
+        for j in range(len(codes)):
+            encode(row[j * DEPTH : (j + 1) * DEPTH], steps[i], zeros[i], codes[j, i])
+    else:
+        encode(row, steps[i], zeros[i], codes[i])
 
 
 @njit(**OPTIONS)
-def _layer_norm_rows(member, team, rows, stream, gain, bias, normed, codes, steps, zeros):
-    """Apply LayerNorm to this member's share of rows, and quantise them."""
-    for i in range(rows * member // team, rows * (member + 1) // team):
-        layer_norm(stream[i], gain, bias, normed[i])
-        steps[i], zeros[i] = quantise(normed[i, : stream.shape[1]], codes[i])
+def _quantise_rows(piece, pieces, rows, values, width, apart, codes, steps, zeros):
+    """Quantise one piece of the rows; row i is the first `width` numbers of `values[i * apart]`."""
+    for i in range(rows * piece // pieces, rows * (piece + 1) // pieces):
+        _quantise(values[i * apart, :width], i, codes, steps, zeros)
 
 
 @njit(**OPTIONS)
-def _gelu_rows(member, team, rows, wide, codes, steps, zeros):
-    """Apply GELU to this member's share of the MLP's hidden activations, and quantise them."""
-    for i in range(rows * member // team, rows * (member + 1) // team):
-        gelu(wide[i])
-        steps[i], zeros[i] = quantise(wide[i], codes[i])
+def _layer_norm_rows(piece, pieces, rows, stream, gain, bias, normed, codes, steps, zeros):
+    """Apply LayerNorm to one piece of the rows, and quantise them."""
+    hidden = len(gain)
+    for i in range(rows * piece // pieces, rows * (piece + 1) // pieces):
+        layer_norm(stream[i, :hidden], gain, bias, normed[i])
+        _quantise(normed[i, :hidden], i, codes, steps, zeros)
 
 
 @njit(**OPTIONS)
-def _embed_rows(member, team, rows, embedded, positions, stream):
-    """Write this member's share of the first layer's input: class tokens, and embedded patches with positions."""
-    tokens = len(positions)
-    for i in range(rows * member // team, rows * (member + 1) // team):
+def _gelu_rows(piece, pieces, rows, wide, width, codes, steps, zeros):
+    """Apply GELU to one piece of the MLP's hidden activations, and quantise them."""
+    for i in range(rows * piece // pieces, rows * (piece + 1) // pieces):
+        gelu(wide[i, :width])
+        _quantise(wide[i, :width], i, codes, steps, zeros)
+
+
+@njit(**OPTIONS)
+def _embed_rows(piece, pieces, rows, embedded, positions, stream):
+    """Write one piece of the first layer's input: class tokens, and embedded patches with positions."""
+    tokens, hidden = positions.shape
+    for i in range(rows * piece // pieces, rows * (piece + 1) // pieces):
         image, token = i // tokens, i % tokens
-        stream[i] = positions[token]
+        stream[i, :hidden] = positions[token]
         if token:
-            stream[i] += embedded[image * (tokens - 1) + token - 1]
+            stream[i, :hidden] += embedded[image * (tokens - 1) + token - 1, :hidden]
 
 
 @kept(**OPTIONS)
-def forward(member, team, counter, images, heads, positions, products, norms, head, buffers, scratch):
-    """Compute logits from patches. All members of a team call it at once, with the same arguments but their own number.
+def forward(member, counters, images, heads, positions, products, norms, head, buffers, scratch):
+    """Compute logits from patches. The members of a team call it with the same arguments but their own number.
+
+    The result is complete when member 0 returns. The others need not have begun then, and write nothing any more.
 
     Args:
         member: This member's number, from 0.
-        team: Members of the team.
-        counter: The barrier's counter, int64 [1], 0 before the first member calls.
+        counters: `pieces.counters_of` STEPS + LAYER_STEPS * layers steps.
         images: Images in the batch.
         heads: Heads of the attention.
         positions: float32 [tokens, hidden]; the class token is added to the first.
@@ -113,54 +141,60 @@ def forward(member, team, counter, images, heads, positions, products, norms, he
         head: The last LayerNorm's gain and bias, float32 [hidden], and the linear layer's weights and bias, float32
             [hidden, classes] and [classes].
         buffers: `int8.Buffers.arrays`: `windows` holds the input, and `logits` receives the output.
-        scratch: Scratch memory of this member: `keys` and `scores`.
+        scratch: Scratch memory of this member: `keys`, `scores` and those of `tiles`.
     """
     embed, qkv, out, up, down = products
     (gain1, bias1), (gain2, bias2) = norms
     windows, window_codes, codes, wide_codes, steps, zeros, stream, mixed, attended, wide, last, logits = buffers
     last_gain, last_bias, weights, bias = head
-    keys, scores = scratch
-    tokens, width = len(positions), stream.shape[1] // heads
+    keys, scores, tiles = scratch
+    tokens, hidden = positions.shape
+    width, window, mlp = hidden // heads, windows.shape[1], up[3].shape[1]
     layers, patches, rows, apart = len(gain1), images * (tokens - 1), images * tokens, 1
+    pieces = PIECES * (counters.shape[1] - 1)
 
-    _quantise_rows(member, team, patches, windows, 1, window_codes, steps, zeros)
-    barrier(counter, team)
-    _product(member, team, window_codes, steps, zeros, patches, embed, 0, qkv[0][0], attended, False)
-    barrier(counter, team)
-    _embed_rows(member, team, rows, attended, positions, stream)
+    for piece in pieces_of_step(counters, 0, member):
+        _quantise_rows(piece, pieces, patches, windows, window, 1, window_codes, steps, zeros)
+    for piece in pieces_of_step(counters, 1, member):
+        _product(piece, pieces, tiles, window_codes, steps, zeros, patches, embed, 0, qkv[0][0], attended, False)
+    for piece in pieces_of_step(counters, 2, member):
+        _embed_rows(piece, pieces, rows, attended, positions, stream)
     for layer in range(layers):
-        _layer_norm_rows(member, team, rows, stream, gain1[layer], bias1[layer], mixed, codes, steps, zeros)
-        barrier(counter, team)
-        _product(member, team, codes, steps, zeros, rows, qkv, layer, out[0][layer], mixed, False)
-        barrier(counter, team)
-        for unit in range(images * heads * member // team, images * heads * (member + 1) // team):
-            _attention(mixed, unit // heads, unit % heads, tokens, width, keys, scores, attended)
-        barrier(counter, team)
-        if layer == layers - 1:  # the result needs only the class tokens of the last layer
+        step = STEPS + LAYER_STEPS * layer
+        for piece in pieces_of_step(counters, step, member):
+            _layer_norm_rows(piece, pieces, rows, stream, gain1[layer], bias1[layer], mixed, codes, steps, zeros)
+        for piece in pieces_of_step(counters, step + 1, member):
+            _product(piece, pieces, tiles, codes, steps, zeros, rows, qkv, layer, out[0][layer], mixed, False)
+        for piece in pieces_of_step(counters, step + 2, member):
+            for unit in range(images * heads * piece // pieces, images * heads * (piece + 1) // pieces):
+                _attention(mixed, hidden, unit // heads, unit % heads, tokens, width, keys, scores, attended)
+        is_last = layer == layers - 1
+        if is_last:  # the result needs only the class tokens of the last layer
             rows, apart = images, tokens
-            if member == 0:
+        for piece in pieces_of_step(counters, step + 3, member):
+            _quantise_rows(piece, pieces, rows, attended, hidden, apart, codes, steps, zeros)
+            if is_last and piece == 0:
                 last[:images] = stream[: images * tokens : tokens]
+        if is_last:
             stream = last
-        _quantise_rows(member, team, rows, attended, apart, codes, steps, zeros)
-        barrier(counter, team)
-        _product(member, team, codes, steps, zeros, rows, out, layer, up[0][layer], stream, True)
-        barrier(counter, team)
-        _layer_norm_rows(member, team, rows, stream, gain2[layer], bias2[layer], mixed, codes, steps, zeros)
-        barrier(counter, team)
-        _product(member, team, codes, steps, zeros, rows, up, layer, down[0][layer], wide, False)
-        barrier(counter, team)
-        _gelu_rows(member, team, rows, wide, wide_codes, steps, zeros)
-        barrier(counter, team)
+        for piece in pieces_of_step(counters, step + 4, member):
+            _product(piece, pieces, tiles, codes, steps, zeros, rows, out, layer, up[0][layer], stream, True)
+        for piece in pieces_of_step(counters, step + 5, member):
+            _layer_norm_rows(piece, pieces, rows, stream, gain2[layer], bias2[layer], mixed, codes, steps, zeros)
+        for piece in pieces_of_step(counters, step + 6, member):
+            _product(piece, pieces, tiles, codes, steps, zeros, rows, up, layer, down[0][layer], wide, False)
+        for piece in pieces_of_step(counters, step + 7, member):
+            _gelu_rows(piece, pieces, rows, wide, mlp, wide_codes, steps, zeros)
         following = qkv[0][min(layer + 1, layers - 1)]
-        _product(member, team, wide_codes, steps, zeros, rows, down, layer, following, stream, True)
-        barrier(counter, team)
+        for piece in pieces_of_step(counters, step + 8, member):
+            _product(piece, pieces, tiles, wide_codes, steps, zeros, rows, down, layer, following, stream, True)
 
     if member == 0:
         for i in range(images):
-            layer_norm(last[i], last_gain, last_bias, attended[i])
-        hidden, classes = weights.shape
+            layer_norm(last[i, :hidden], last_gain, last_bias, attended[i])
+        classes, pitch = weights.shape[1], attended.shape[1]
         few = max(images, FEW)
-        multiply_floats(attended, 0, hidden, hidden, few, weights, 0, classes, classes // LANES, logits, 0, classes)
+        multiply_floats(attended, 0, pitch, hidden, few, weights, 0, classes, classes // LANES, logits, 0, classes)
         for i in range(images):
             logits[i] += bias
 

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from ...shared.vectors import INT32, constant_index, vector_code
 
-__all__ = ["FEW", "LANES", "PANEL", "ROWS", "STEP", "multiply_bytes", "multiply_floats"]
+__all__ = ["FEW", "LANES", "PANEL", "ROWS", "STEP", "multiply_bytes", "multiply_floats", "store_scaled"]
 
 LANES = 16
 VECTORS = 2
@@ -29,6 +29,19 @@ FEW, WIDE = 5, 4
 """Rows and vectors that a product of floats sums at a time."""
 LINES = 2
 """Cache lines of 64 bytes of the next panel that one pass of the loop prefetches."""
+
+
+def store_scaled(w, total, row, values_of_columns, column, target, add):
+    """Write the code that makes a result of sums of bytes: of a vector of columns in one row.
+
+    `row` is the step and the negative zero point, in every lane; `values_of_columns` are the scales, totals and bias.
+    """
+    step, minus = row
+    scale, whole, offset = (w.load(values, column) for values in values_of_columns)
+    value = w.multiply(w.to_float(total), scale)
+    value = w.multiply_add(step, w.multiply_add(minus, whole, value), offset)
+    known = w.builder.select(add, w.load(target), w.constant(0.0))
+    w.store(w.add(value, known), target)
 
 
 @intrinsic
@@ -77,12 +90,8 @@ def multiply_bytes(
                 minus = builder.fneg(zero)
                 for vector, total in enumerate(row):
                     column = builder.add(builder.mul(panel, constant_index(PANEL)), constant_index(LANES * vector))
-                    scale, whole, offset = (w.load(values, column) for values in (scales, totals, bias))
                     target = w.at(w.at(out, (number_of_row, columns)), column)
-                    value = w.multiply(w.to_float(total.value), scale)
-                    value = w.multiply_add(step, w.multiply_add(minus, whole, value), offset)
-                    known = builder.select(add, w.load(target), w.constant(0.0))
-                    w.store(w.add(value, known), target)
+                    store_scaled(w, total.value, (step, minus), (scales, totals, bias), column, target, add)
 
     return types.void(
         codes, inner, steps, zeros, blocks, panels, scales, totals, bias, first, last, then, out, columns, add

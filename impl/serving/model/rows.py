@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-__all__ = ["OPTIONS", "gelu", "layer_norm", "quantise", "softmax"]
+__all__ = ["OPTIONS", "encode", "gelu", "layer_norm", "softmax", "step_of"]
 
 OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy"}
 """Numba's options for all compiled functions of the transformer."""
@@ -31,8 +31,8 @@ def as_float(_context, bits):
 
 
 @njit(**OPTIONS)
-def quantise(row, codes):
-    """Quantise `row`, float32 [n], to `codes`, uint8 [n]; return the step and the zero point. 0 is coded exactly."""
+def step_of(row):
+    """Return the step and the zero point that `encode` takes for `row`, float32 [n]. 0 is coded exactly."""
     # Floats of one sign sort like their bits as integers, and LLVM vectorises the maximum of integers.
     bits, signed = row.view(np.uint32), row.view(np.int32)
     low, high = np.uint32(0), np.int32(0)
@@ -45,12 +45,15 @@ def quantise(row, codes):
     step = (most - least) / LEVELS
     if not step > ZERO:
         step = ONE
-    inverse = ONE / step
-    zero = np.floor(-least * inverse + HALF)
-    shift = zero + HALF
+    return step, np.floor(-least * (ONE / step) + HALF)
+
+
+@njit(**OPTIONS)
+def encode(row, step, zero, codes):
+    """Quantise `row`, float32 [n], to `codes`, uint8 [n]."""
+    inverse, shift = ONE / step, zero + HALF
     for j in range(len(row)):
         codes[j] = np.uint8(np.int32(min(max(row[j] * inverse + shift, ZERO), LEVELS)))
-    return step, zero
 
 
 @njit(**OPTIONS)

@@ -110,7 +110,8 @@ def _open(folder: Path, identity: Mapping[str, str]) -> tuple[Plan, Engine]:
 
             contents = checked.result()
         arrays = {Path(name).stem: _array(content) for name, content in contents.items()}
-        return plan, Engine(int8.Int8Vit(plan, arrays).logits, int8.CHUNK)
+        model = int8.Int8Vit(plan, arrays)
+        return plan, Engine(model.logits, model.chunk)
     seal.contents()
     from safetensors.torch import load_file  # noqa: PLC0415 - int8 does not need it
 
