@@ -8,6 +8,7 @@ time. It needs at most 40 % of the peak memory of `preloaded`. Cache hits have a
 """
 
 import contextlib
+import itertools
 import os
 import time
 from functools import cache, partial
@@ -20,9 +21,10 @@ from benchmarks.load import revisions
 from benchmarks.load.clients import Clients, Requests, classes_of, p99, unseen_pictures
 from benchmarks.load.overload import overload
 from benchmarks.load.servers import ServerPool, SuspendedServers, running
-from benchmarks.peers import litserve_server, mosec_server
+from benchmarks.peers import litserve_server, mosec_server, openvino_vit, torchao_vit
 from benchmarks.peers.packed_product import FLOPS as PRODUCT_FLOPS
 from benchmarks.peers.packed_product import packed_product
+from benchmarks.peers.ways import fastest
 from impl.serving import VARIANTS, ServingConfig
 from impl.serving.client import as_npy, as_pickle, draw_times
 from impl.serving.http.inputs import Decoder
@@ -77,8 +79,14 @@ SHARED = 16  # images; 64 are as fast and take four times as long
 CLIENTS, CROWD_FLOOR = 32, 0.8
 # Against the peers' 32 clients: mosec 0.98, 1.03 and LitServe 1.02, 1.04 observed. The aim is 1.1, but 0.65 of the
 # 0.66 s are the forward pass, which is the same.
-PEERS = {peer.name: peer for peer in (mosec_server.PEER, litserve_server.PEER)}
-PEER_FLOORS = dict(mosec=0.8, litserve=0.8)
+PEERS = dict(mosec=mosec_server.PEER, litserve=litserve_server.PEER, openvino_nncf=mosec_server.OPENVINO)
+PEER_FLOORS = dict(mosec=0.8, litserve=0.8, openvino_nncf=1)
+
+# Against int8 in other runtimes, each in its fastest way, in this process: images of a call.
+RUNTIMES = {"openvino_nncf": openvino_vit.ways, "torchao": torchao_vit.ways}
+RUNTIME_IMAGES, RUNTIME_FLOOR = (1, 8, 16, 64), 1
+# The least share of float32's top-1. Less is asked of a precision when it is chosen, because that takes seconds.
+PROVEN_AGREEMENT, AGREEMENT_BUDGET, OF_A_SEED = 0.99, 300, 32
 
 OVERLOAD, FACTOR = 10, 4  # seconds, at so many times the capacity
 # p99 of refusals in seconds: 0.010 and 0.016 were observed on the machines above, and 0.072 beside other work, which is
@@ -259,11 +267,15 @@ def test_32_clients_against_one_with_64(duel, serve, clients):
 
 @pytest.mark.parametrize("peer", PEERS)
 def test_against_peers(peer, duel, serve, clients, note):
-    """The same model in the same precision, 32 clients with one image each; the other server is suspended meanwhile."""
+    """The same weights, 32 clients with one image each; the other server is suspended meanwhile.
+
+    mosec and LitServe run our best variant's model; `openvino_nncf` is OpenVINO's, in mosec.
+    """
     if not PEERS[peer].installed:
-        pytest.skip(f"{peer} is not installed")
+        pytest.skip(f"not installed: one of {', '.join(PEERS[peer].needs)}")
+    PEERS[peer].prepare()
     our_url, our_process = serve(BEST)
-    with running("-m", PEERS[peer].module) as (url, process):
+    with running("-m", PEERS[peer].module, *PEERS[peer].arguments) as (url, process):
         theirs = Requests(clients(url, CLIENTS), PEERS[peer].encode, requests=CLIENTS)
         ours = Requests(clients(our_url, CLIENTS), as_npy, requests=CLIENTS)
         for side in (theirs, ours):
@@ -274,6 +286,39 @@ def test_against_peers(peer, duel, serve, clients, note):
             duel(theirs, ours, floor=PEER_FLOORS[peer], check=check_of(theirs, ours), budget=5)
     note("p99", 1e3 * p99(ours.seconds), "ms")
     note(f"p99 with {peer}", 1e3 * p99(theirs.seconds), "ms")
+
+
+@pytest.mark.parametrize("images", RUNTIME_IMAGES)
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_against_int8_runtimes(runtime, images, duel, precision):
+    """The same weights in int8, from pixels to logits: neither decoding nor HTTP. What they prepare is not timed."""
+    if precision != "int8":
+        pytest.skip(f"this processor serves in {precision}")
+    pixels = drawn(images, 4, 224)
+    _, predict = fastest(RUNTIMES[runtime](pixels))
+    run = prepare(ServingConfig(precision=precision)).run
+    duel(predict, lambda: run(pixels).numpy(), floor=RUNTIME_FLOOR, check=assert_agreement, budget=30)
+
+
+def assert_agreement(theirs, ours):
+    """Two quantisations of one network may differ in what is nearly a tie."""
+    differ = int((theirs.argmax(axis=1) != ours.argmax(axis=1)).sum())
+    assert differ <= 2 * (1 - AGREEMENT["int8"]) * len(ours), f"{differ} of {len(ours)} predictions differ"
+
+
+@pytest.mark.measures
+def test_agreement_with_float32(share, precision):
+    """Near ties count: what differs is a miss."""
+    run = prepare(ServingConfig(precision=precision)).run
+
+    def outcomes():
+        for seed in itertools.count(10**6):
+            pixels = drawn(OF_A_SEED, seed, 224)
+            with torch.inference_mode():
+                expected = baseline_model()(pixels / 255).argmax(dim=1)
+            yield from (run(pixels).argmax(dim=1) == expected).tolist()
+
+    share(outcomes(), least=PROVEN_AGREEMENT, budget=AGREEMENT_BUDGET)
 
 
 @pytest.mark.measures

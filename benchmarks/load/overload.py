@@ -23,7 +23,8 @@ class Outcome:
     """The outcome of an overload.
 
     Attributes:
-        accepted, refused: Seconds of the requests that were answered 200, and 429.
+        accepted, refused: Seconds of the requests that were answered 200, and 429, from when each was due: a request
+            that waits for a free client, or for its turn to run, has waited.
         others: Statuses of all other answers.
         wrong: How many accepted requests had a wrong prediction.
         seconds: Duration of the overload.
@@ -55,7 +56,7 @@ def overload(url: str, process: psutil.Process, rate: float, seconds: float, cli
     bodies = [as_npy(pictures[place : place + 1]) for place in range(PICTURES)]
     tickets = iter(range(int(rate * seconds)))
     lock = threading.Lock()
-    answers: list[tuple[Answer, int]] = []
+    answers: list[tuple[Answer, int, float]] = []
     memory = [process.memory_info().rss]
     start = time.perf_counter() + 0.5
 
@@ -67,10 +68,12 @@ def overload(url: str, process: psutil.Process, rate: float, seconds: float, cli
             if ticket is None:
                 connection.close()
                 return
-            time.sleep(max(0.0, start + ticket / rate - time.perf_counter()))
+            due = start + ticket / rate
+            time.sleep(max(0.0, due - time.perf_counter()))
             answer = connection.post(*bodies[ticket % PICTURES])
+            waited = time.perf_counter() - due
             with lock:
-                answers.append((answer, int(kinds[ticket % PICTURES])))
+                answers.append((answer, int(kinds[ticket % PICTURES]), waited))
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
     for thread in threads:
@@ -78,12 +81,11 @@ def overload(url: str, process: psutil.Process, rate: float, seconds: float, cli
     while any(thread.is_alive() for thread in threads):
         memory.append(process.memory_info().rss)
         time.sleep(SAMPLING)
-    accepted = [(answer, kind) for answer, kind in answers if answer.status == 200]
     return Outcome(
-        [answer.seconds for answer, _ in accepted],
-        [answer.seconds for answer, _ in answers if answer.status == 429],
-        [answer.status for answer, _ in answers if answer.status not in (200, 429)],
-        sum(answer.body["predictions"][0]["index"] != kind for answer, kind in accepted),
+        [waited for answer, _, waited in answers if answer.status == 200],
+        [waited for answer, _, waited in answers if answer.status == 429],
+        [answer.status for answer, *_ in answers if answer.status not in (200, 429)],
+        sum(answer.body["predictions"][0]["index"] != kind for answer, kind, _ in answers if answer.status == 200),
         time.perf_counter() - start,
         (memory[0], max(memory), memory[-1]),
     )

@@ -18,19 +18,23 @@ class HttpPeer:
     """Another project's server with our model.
 
     Attributes:
-        name: The package that has to be installed.
-        module: `python -m MODULE` serves, and prints its address when it answers.
+        needs: The packages that have to be installed.
+        module: `python -m MODULE ARGUMENTS` serves, and prints its address when it answers.
         encode: Makes the body, the media type and the path of a request with one picture, uint8 [1, 32, 32, 3].
+        arguments: Of the command line.
+        prepare: Makes what the server would otherwise make when it starts, if that takes minutes.
     """
 
-    name: str
+    needs: tuple[str, ...]
     module: str
     encode: Callable[[Any], tuple[Any, ...]]
+    arguments: tuple[str, ...] = ()
+    prepare: Callable[[], object] = lambda: None
 
     @property
     def installed(self) -> bool:
-        """Whether its package can be imported."""
-        return importlib.util.find_spec(self.name) is not None
+        """Whether its packages can be imported."""
+        return all(map(importlib.util.find_spec, self.needs))
 
 
 def free_port() -> int:

@@ -17,7 +17,7 @@ def encode(picture: Pixels) -> tuple[bytes, str]:
     return json.dumps({"image": base64.b64encode(as_npy(picture)[0]).decode()}).encode(), "application/json"
 
 
-PEER = HttpPeer("litserve", "benchmarks.peers.litserve_server", encode)
+PEER = HttpPeer(("litserve",), "benchmarks.peers.litserve_server", encode)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""mosec's worker, in its own module because mosec passes it to a process by name."""
+"""mosec's workers, in a module of their own because mosec passes them to a process by name."""
 
 from typing import Any
 
@@ -14,7 +14,11 @@ class Worker(mosec.Worker):
     def __init__(self) -> None:
         """Load the model."""
         super().__init__()
-        self.model = ServedModel()
+        self.model = self.load()
+
+    def load(self) -> ServedModel:
+        """Return the model: our best variant's."""
+        return ServedModel()
 
     def deserialize(self, data: bytes) -> torch.Tensor:
         """Decode one body."""
@@ -23,3 +27,13 @@ class Worker(mosec.Worker):
     def forward(self, data: list[torch.Tensor]) -> list[dict[str, Any]]:
         """Run a batch."""
         return self.model.predict(data)
+
+
+class OpenvinoWorker(Worker):
+    """The same with OpenVINO's model."""
+
+    def load(self) -> ServedModel:
+        """Return the model."""
+        from .openvino_vit import OpenvinoModel  # noqa: PLC0415 - mosec is installed without OpenVINO, too
+
+        return OpenvinoModel()

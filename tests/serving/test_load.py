@@ -1,4 +1,4 @@
-"""`SuspendedServers`, with which the benchmark lets one server run at a time."""
+"""What the benchmark loads servers with: one server at a time, and requests at a steady rate."""
 
 import contextlib
 import subprocess
@@ -8,7 +8,9 @@ import time
 import psutil
 import pytest
 
+from benchmarks.load.overload import overload
 from benchmarks.load.servers import SuspendedServers
+from impl.serving.client import Answer
 from tests.waiting import wait_until
 
 BUSY = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'], check=True)"
@@ -48,3 +50,26 @@ def test_only_the_server_whose_turn_it_is_runs(busy):
         assert cpu_seconds(one_child) == 0
     assert cpu_seconds(one_child) > 0
     assert cpu_seconds(other_child) > 0
+
+
+class SlowConnection:
+    """A connection to a server that takes 0.1 s for each request, and says that it took none."""
+
+    def __init__(self, _url):
+        pass
+
+    def post(self, *_body):
+        time.sleep(0.1)
+        return Answer(429, {}, {}, 0.0)
+
+    def close(self):
+        pass
+
+
+def test_a_request_that_waits_for_a_free_client_has_waited(monkeypatch):
+    """Ten requests are due within 0.1 s. One client sends the last of them 0.8 s after it was due."""
+    monkeypatch.setattr("benchmarks.load.overload.Connection", SlowConnection)
+    outcome = overload("http://nowhere", psutil.Process(), rate=100, seconds=0.1, clients=1)
+    assert len(outcome.refused) == 10
+    assert max(outcome.refused) >= 0.9
+    assert min(outcome.refused) >= 0.1
