@@ -32,10 +32,10 @@ prefetching weights into the second-level cache only; for 32 clients with oneDNN
 With AMX (Intel Xeon, 2 cores, 2026-11-27) one image takes 28 ms in the model instead of 33 by vector instructions, and
 16 images 228 instead of 430. What mattered, on one core with 4 images: rows of activations in groups of 64 columns, and
 rows of results that are not 16 KiB apart, or they compete for the same lines of the cache; to make the results of one
-block while the next one is multiplied, 13.8 ms of products per image instead of 17.3; for one image, to prefetch weights
-into the second-level cache only, 30 ms instead of 39. Chunks of 2, 3, 6 and 8 images took 17 %, 7 %, 4 % and 4 % longer
-than of 4. One queue of pieces for both cores took 33 ms for one image instead of 28: nobody knows which weights to
-prefetch. One image is limited by reading 303 MB of weights: the two cores read 30 GB/s, so at least 10 ms.
+block while the next one is multiplied, 13.8 ms of products per image instead of 17.3; for one image, to prefetch
+weights into the second-level cache only, 30 ms instead of 39. Chunks of 2, 3, 6 and 8 images took 17 %, 7 %, 4 % and
+4 % longer than of 4. One queue of pieces for both cores took 33 ms for one image instead of 28: nobody knows which
+weights to prefetch. One image is limited by reading 303 MB of weights: the two cores read 30 GB/s, so at least 10 ms.
 """
 
 from flask import Flask

@@ -54,8 +54,8 @@ def vector_code(body: Callable[..., Any], lanes: int) -> Callable[..., Any]:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         def argument(kind: Any, value: Any) -> Any:
-            if isinstance(kind, types.BaseTuple):
-                return tuple(map(argument, kind, cgutils.unpack_tuple(builder, value, len(kind))))
+            if isinstance(kind, (types.UniTuple, types.Tuple)):
+                return tuple(map(argument, kind.types, cgutils.unpack_tuple(builder, value, len(kind.types))))
             return context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
 
         result = body(VectorWriter(context, builder, lanes), *map(argument, signature.args, args))
