@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
 
@@ -28,7 +28,7 @@ def running(*command: str, timeout: float = START_TIMEOUT) -> Iterator[Started]:
         RuntimeError: It printed no address within `timeout` seconds.
     """
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
-    timer = threading.Timer(timeout, process.kill)
+    timer = threading.Timer(timeout, _kill_all, (process,))
     timer.start()
     try:
         line = process.stdout.readline() if process.stdout else ""
@@ -51,6 +51,14 @@ def running(*command: str, timeout: float = START_TIMEOUT) -> Iterator[Started]:
             child.kill()
         if process.stdout:
             process.stdout.close()
+
+
+def _kill_all(process: subprocess.Popen[str]) -> None:
+    """Kill a process and its children, which would keep its output open."""
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+    process.kill()
 
 
 class ServerPool:

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from benchmarks.load.overload import overload
-from benchmarks.load.servers import SuspendedServers
+from benchmarks.load.servers import SuspendedServers, running
 from impl.serving.client import Answer
 from tests.waiting import wait_until
 
@@ -50,6 +50,15 @@ def test_only_the_server_whose_turn_it_is_runs(busy):
         assert cpu_seconds(one_child) == 0
     assert cpu_seconds(one_child) > 0
     assert cpu_seconds(other_child) > 0
+
+
+def test_a_server_that_does_not_start_is_ended_with_its_children():
+    """A child that has its output would otherwise keep whoever waits for the address waiting."""
+    start, child = time.perf_counter(), [sys.executable, "-c", "import time; time.sleep(60)"]
+    server = f"import subprocess, time; subprocess.Popen({child}); time.sleep(60)"
+    with pytest.raises(RuntimeError, match="printed no address, but ''"), running("-c", server, timeout=2):
+        pass
+    assert time.perf_counter() - start < 30
 
 
 class SlowConnection:
