@@ -58,12 +58,13 @@ BASELINE_ROUNDS = 3
 #   baseline / preloaded, 1 image                        8.1             6.9 and 7.5
 #   preloaded / optimised, 4 images                      7.0             4.3, 4.0 and 4.6
 #
-# 64 images are timed in the table and not asserted: observed were 11.2 times the baseline, and a proof, 20 pairs of
-# 14 s, takes too long.
+# Between these two dates the floors of int8 were 12, 6 and 3 instead of 25, 8 and 5. A processor like the last one, but
+# without AMX, does not reach the third. 64 images are timed in the table and not asserted: observed were 11.2 times the
+# baseline, and a proof, 20 pairs of 14 s, takes too long.
 FLOORS = {
     ("baseline", 1): dict(preloaded=2, memoised=2, optimised=dict(int8=25, bfloat16=15, float32=5)),
     ("baseline", 8): dict(optimised=dict(int8=8, bfloat16=4, float32=1.5)),
-    ("preloaded", 4): dict(optimised=dict(int8=4, bfloat16=2, float32=1)),
+    ("preloaded", 4): dict(optimised=dict(int8=5, bfloat16=2, float32=1)),
 }
 CLAIMS = [(reference, name, images) for (reference, images), floors in FLOORS.items() for name in floors]
 # Requests before a duel. The baseline's first take 4.4 to 4.7 s instead of 1.6, until each of the server's two threads

@@ -4,15 +4,10 @@ import numpy as np
 import pytest
 from torch import nn
 
-__all__ = ["BATCHES", "batches_of", "onnx_model"]
+__all__ = ["BATCHES", "onnx_model"]
 
 BATCHES = 16, 50, 100, 250, 1000
 """Batch sizes that each peer is tried with."""
-
-
-def batches_of(images: np.ndarray, size: int) -> list[np.ndarray]:
-    """Split the images into batches; the last one may be smaller."""
-    return [images[start : start + size] for start in range(0, len(images), size)]
 
 
 def onnx_model(model: nn.Module) -> bytes:

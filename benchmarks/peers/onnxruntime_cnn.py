@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from .onnx_export import BATCHES, batches_of, onnx_model
-from .ways import Ways
+from .onnx_export import BATCHES, onnx_model
+from .ways import Ways, batches_of
 
 __all__ = ["ways"]
 

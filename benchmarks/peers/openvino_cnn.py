@@ -2,14 +2,14 @@
 
 import warnings
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
 from torch import nn
 
-from .onnx_export import BATCHES, batches_of, onnx_model
-from .ways import Ways
+from .onnx_export import BATCHES, onnx_model
+from .openvino_requests import outputs_of
+from .ways import Ways, batches_of
 
 __all__ = ["ways"]
 
@@ -25,17 +25,7 @@ def ways(model: nn.Module, images: np.ndarray) -> Ways:
     compiled = openvino.compile_model(openvino.Core().read_model(onnx_model(model)), "CPU", settings)
 
     def predict(size: int) -> np.ndarray:
-        batches = batches_of(images, size)
-        predictions: list[Any] = [None] * len(batches)
-
-        def store(request: Any, number: int) -> None:
-            predictions[number] = request.get_output_tensor().data.argmax(axis=1)
-
-        requests = openvino.AsyncInferQueue(compiled)
-        requests.set_callback(store)
-        for number, batch in enumerate(batches):
-            requests.start_async({0: batch}, number)
-        requests.wait_all()
-        return np.concatenate(predictions)
+        classes: np.ndarray = outputs_of(compiled, batches_of(images, size)).argmax(axis=1)
+        return classes
 
     return {f"batches of {size}": partial(predict, size) for size in BATCHES}

@@ -9,9 +9,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-__all__ = ["Ways", "fastest", "seconds"]
+import numpy as np
+
+__all__ = ["Ways", "batches_of", "fastest", "seconds"]
 
 Ways: TypeAlias = Mapping[str, Callable[[], object]]
+
+
+def batches_of(images: np.ndarray, size: int) -> list[np.ndarray]:
+    """Split the images into batches; the last one may be smaller."""
+    return [images[start : start + size] for start in range(0, len(images), size)]
 
 
 def fastest(ways: Ways) -> tuple[str, Callable[[], object]]:

@@ -6,7 +6,7 @@ Why it is faster than `preloaded`:
   `model.int8`, `model.vit` and `model.precision`. A matrix product reaches 1,720, 857 and 339 GFLOP/s; `preloaded` runs
   at 166.
 - In int8 a forward pass is one compiled function without the interpreter, which one core runs alone or all cores run
-  together on one image (`model.kernel`), in pieces that whoever is free takes (`model.pieces`).
+  together on one image (`model.kernel`), in pieces that an idle core can take over (`model.pieces`).
 - Where the processor has AMX, int8 is multiplied in tiles (`model.tiles`).
 - Dynamic batching: requests that wait together run together (`runtime.batching`), each core on images of its own
   (`model.cores`).
@@ -34,8 +34,9 @@ With AMX (Intel Xeon, 2 cores, 2026-11-27) one image takes 28 ms in the model in
 rows of results that are not 16 KiB apart, or they compete for the same lines of the cache; to make the results of one
 block while the next one is multiplied, 13.8 ms of products per image instead of 17.3; for one image, to prefetch
 weights into the second-level cache only, 30 ms instead of 39. Chunks of 2, 3, 6 and 8 images took 17 %, 7 %, 4 % and
-4 % longer than of 4. One queue of pieces for both cores took 33 ms for one image instead of 28: nobody knows which
-weights to prefetch. One image is limited by reading 303 MB of weights: the two cores read 30 GB/s, so at least 10 ms.
+4 % longer than of 4. One queue of pieces for both cores took 33 ms for one image instead of 28, because a core did not
+know which weights to prefetch for its next piece. One image is limited by reading 303 MB of weights: the two cores read
+30 GB/s, so it takes at least 10 ms.
 """
 
 from flask import Flask

@@ -35,6 +35,7 @@ __all__ = [
     "VectorWriter",
     "borrowed",
     "constant_index",
+    "target_has",
     "vector_code",
 ]
 
@@ -62,6 +63,11 @@ def vector_code(body: Callable[..., Any], lanes: int) -> Callable[..., Any]:
         return context.get_dummy_value() if result is None else result
 
     return generate
+
+
+def target_has(context: Any, *features: str) -> bool:
+    """Return whether the processor that Numba's context compiles for has all of LLVM's features, such as "amx-int8"."""
+    return {f"+{feature}" for feature in features} <= set(context.codegen().magic_tuple()[2].split(","))
 
 
 def constant_index(value: Any) -> Any:
@@ -148,8 +154,7 @@ class VectorWriter:
 
     def has(self, *features: str) -> bool:
         """Return whether the target has all of LLVM's features, such as "amx-int8"."""
-        target_features = self._context.codegen().magic_tuple()[2].split(",")
-        return {f"+{feature}" for feature in features} <= set(target_features)
+        return target_has(self._context, *features)
 
     def dot_bytes(self, unsigned: Any, signed: Any, total: Any) -> Any:
         """Add to each 32-bit lane the four products of its unsigned and signed bytes.

@@ -67,7 +67,7 @@ def run(pytester, suite, outcomes, *options, then="assert found.trials"):
 @pytest.mark.parametrize(
     ("outcomes", "status", "message"),
     [
-        ("[True] * 500", 0, "test_often: true 100.00%; of 1"),
+        ("[True] * 500", 0, "test_often: held 100.00%; trials 1"),
         ("[True] * 20", 1, "true 20 times of 20, which neither proves nor disproves 90.00%, with an error of 0.00025"),
         ("[True, False] * 300", 1, "which proves that it is less than 90.00%"),
     ],

@@ -138,6 +138,25 @@ def test_a_member_that_fails_is_replaced_unless_it_is_the_first(failing_member, 
         assert torch.equal(run(images), runner(model, "int8")(images))
 
 
+def test_what_a_helper_raises_is_logged_if_it_is_not_waited_for(caplog):
+    started = Event()
+
+    def work(member):
+        if member == 0:
+            assert started.wait(60)
+            return
+        started.set()
+        raise MemoryError("none left")
+
+    with ThreadPoolExecutor(1) as helpers:
+        Team(2, helpers)(work, wait=False)
+    (record,) = caplog.records
+    assert record.exc_info[0] is MemoryError
+    with ThreadPoolExecutor(1) as helpers, pytest.raises(MemoryError, match="none left"):
+        started.clear()
+        Team(2, helpers)(work)
+
+
 @pytest.mark.parametrize("begun", [True, False])
 def test_a_team_does_not_wait_for_a_member_without_a_core(begun, model, forward_of_members, monkeypatch):
     """Neither for one that has begun and taken nothing, nor for one whose thread is busy with something else."""
@@ -146,15 +165,15 @@ def test_a_team_does_not_wait_for_a_member_without_a_core(begun, model, forward_
     def wait(member):
         if member == 1:
             entered.set()
-            late.wait()
+            late.wait(60)
         elif begun:
-            entered.wait()
+            assert entered.wait(60)
 
     with ThreadPoolExecutor(1) as helpers:
         run = runner(model, "int8", team=Team(2, helpers))
         expected = runner(model, "int8")(images)
         forward_of_members(wait)
-        blocked = None if begun else helpers.submit(late.wait)
+        blocked = None if begun else helpers.submit(late.wait, 60)
         result = run(images)
         monkeypatch.undo()
         assert entered.is_set() is begun

@@ -97,8 +97,8 @@ def share(request: pytest.FixtureRequest, note: Callable[..., None]) -> Callable
         measuring = not request.config.getoption("benchmark_disable")
         seconds = session.settings.budget if budget is None else budget
         proven.append(prove_share(outcomes, least=least, alpha=session.alpha, budget=seconds if measuring else 0.0))
-        note("true", proven[0].value, "share")
-        note("of", proven[0].trials)
+        note("held", proven[0].value, "share")
+        note("trials", proven[0].trials)
         if measuring and (failure := share_failure(name, proven[0], session.alpha)):
             raise AssertionError(failure)
         return proven[0]

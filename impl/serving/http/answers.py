@@ -18,9 +18,9 @@ def probabilities_of(logits: torch.Tensor) -> torch.Tensor:
         logits: float32 [N, classes].
 
     Raises:
-        ServingError: 422, some are not finite. Images of finite but extreme numbers overflow in the model.
+        ServingError: 422, some are not finite, or their sum is not. Finite but extreme images overflow in the model.
     """
-    if not math.isfinite(logits.sum().item()):  # one operation: it is finite only if all are
+    if not math.isfinite(logits.sum().item()):  # one operation instead of two, and finite only if all logits are
         raise ServingError(422, "the model has no finite answer for these images: their numbers are too large for it")
     return torch.softmax(logits, dim=1)
 

@@ -5,14 +5,17 @@ cannot be divided, so all cores share each of its products.
 """
 
 import ctypes
+import logging
 import platform
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
 __all__ = ["Engine", "Team", "keep_memory", "use_cores"]
+
+log = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 
@@ -33,16 +36,25 @@ class Team:
     def __call__(self, work: Callable[[int], None], *, wait: bool = True) -> None:
         """Call `work(member)` for all members at once; the calling thread is member 0.
 
-        A helper that has not begun when member 0 is done is not needed. With `wait`, those that have begun are waited
-        for; without it, what one of them raises is lost, and they may return later.
+        A helper that has not started when member 0 is done is not needed, and is cancelled. With `wait`, helpers that
+        have started are waited for, and what they raise is raised here. Without it they may return later, and what they
+        raise is logged.
         """
         others = [self._helpers.submit(work, member) for member in range(1, self.size)] if self._helpers else []
         try:
             work(0)
         finally:
-            begun = [other for other in others if not other.cancel()]
-        for other in begun if wait else ():
-            other.result()
+            started = [other for other in others if not other.cancel()]
+        for other in started:
+            if wait:
+                other.result()
+            else:
+                other.add_done_callback(_log_failure)
+
+
+def _log_failure(other: Future[None]) -> None:
+    if error := other.exception():
+        log.error("a helper failed, and its work was done without it", exc_info=error)
 
 
 def use_cores(count: int) -> None:

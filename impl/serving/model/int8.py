@@ -27,9 +27,11 @@ __all__ = ["Int8Vit", "quantised"]
 CHUNK, CHUNK_OF_TILES = 2, 4
 """Images that a core takes at a time. 64 images took 1.33 s in chunks of 1 or 2, 1.38 of 4, 1.39 of 8 and 1.43 of 16
 (AMD EPYC (Zen 5), 2 cores, 2026-11-23): the kernel prefetches the weights, and the activations of two images stay in
-the cache."""
-APART = 32
-"""Numbers between rows of results, with tiles: rows 16 KiB apart would compete for the same lines of the cache."""
+the cache. With tiles, which need weights faster, 16 images took 265 ms in chunks of 2, 245 of 3, 233 of 4, 244 of 6 and
+240 of 8 (Intel Xeon with AMX, 2 cores, 2026-11-27)."""
+PADDING = 32
+"""Unused numbers at the end of each row of results, with tiles. Rows 16 KiB apart would compete for the same cache
+lines."""
 
 Array = NDArray[Any]
 
@@ -90,7 +92,7 @@ class Buffers:
     def __init__(self, count: int, sizes: tuple[int, ...], *, tiles: bool) -> None:
         """Allocate. The number of rows is rounded up, because a product writes whole blocks of rows."""
         self.count, (tokens, window, hidden, wide, classes) = count, sizes
-        block, more = (PAIR, APART) if tiles else (ROWS, 0)
+        block, more = (PAIR, PADDING) if tiles else (ROWS, 0)
         rows, last = (-(-number // block) * block for number in (count * tokens, count))
         self.windows = np.zeros((rows, window), np.float32)
         self.logits = np.zeros((last, classes), np.float32)

@@ -3,8 +3,8 @@
 `forward` takes patches to logits without the interpreter. So it does not ask for the GIL, for which the threads that
 answer requests compete, once per product, which is 150 times per image; and it allocates nothing.
 
-The members of a team share out the columns of each matrix product and the rows of everything else, in pieces: whoever
-is free takes the next one, and a step begins when all pieces of the one before are done (`pieces`).
+The members of a team share out the columns of each matrix product and the rows of everything else, in pieces. A step
+begins when all pieces of the step before are done (`pieces`).
 
 Codes are uint8 in one of two layouts, and what multiplies them is chosen by it when the function is compiled: [rows,
 width] for `products.multiply_bytes`, or [width / 64, rows, 64] for `tiles.multiply_tiles`.

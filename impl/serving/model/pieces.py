@@ -1,8 +1,8 @@
 """Work in pieces that the members of a team, threads of compiled code, share without the GIL.
 
-Each member has a share of each step, in pieces that follow each other, and who is done takes pieces of the others. A
-step of the work waits for pieces and not for threads. So a thread whose core somebody else has delays the others by at
-most the piece that it has taken, and one that never begins delays nobody.
+Each member has a share of each step, in pieces that follow each other. A member that has finished its own share takes
+pieces from the others. A step waits for pieces and not for threads. So a thread that has been preempted delays the
+others by at most the piece that it has taken, and one that has not started does not delay them at all.
 """
 
 import os
@@ -29,7 +29,7 @@ POLLS = 4000
 
 @intrinsic
 def _count(_context, counters, place):
-    """Add 1 to a counter, int64; return what it was. Who sees the new one also sees what was written before."""
+    """Add 1 to a counter, int64; return its value before. A thread that sees the new value also sees all writes before it."""
 
     def body(w, counters, place):
         return w.builder.atomic_rmw("add", w.at(counters, place), constant_index(1), "acq_rel")

@@ -17,7 +17,7 @@ from numba import njit, types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from ...shared.vectors import BYTE, constant_index, vector_code
+from ...shared.vectors import BYTE, constant_index, target_has, vector_code
 from .products import LANES, PANEL, store_scaled
 from .rows import OPTIONS
 
@@ -40,8 +40,7 @@ FEATURES = "amx-tile", "amx-int8"
 
 def granted() -> bool:
     """Ask the operating system for the tile registers, for all threads; return whether compiled code may use them."""
-    target = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
-    if not {f"+{feature}" for feature in FEATURES} <= set(target) or platform.system() != "Linux":
+    if platform.system() != "Linux" or not target_has(cpu_target.target_context, *FEATURES):
         return False
     return bool(ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0)
 
