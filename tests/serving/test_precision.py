@@ -152,8 +152,8 @@ def test_what_a_helper_raises_is_logged_if_it_is_not_waited_for(caplog):
         Team(2, helpers)(work, wait=False)
     (record,) = caplog.records
     assert record.exc_info[0] is MemoryError
+    started.clear()
     with ThreadPoolExecutor(1) as helpers, pytest.raises(MemoryError, match="none left"):
-        started.clear()
         Team(2, helpers)(work)
 
 

@@ -29,7 +29,7 @@ POLLS = 4000
 
 @intrinsic
 def _count(_context, counters, place):
-    """Add 1 to a counter, int64; return its value before. A thread that sees the new value also sees all writes before it."""
+    """Add 1 to a counter, int64; return its value before. Who sees the new value also sees all writes before it."""
 
     def body(w, counters, place):
         return w.builder.atomic_rmw("add", w.at(counters, place), constant_index(1), "acq_rel")
