@@ -1,21 +1,19 @@
-"""Open-loop load: requests at a steady rate, above a server's capacity, whatever comes back."""
+"""Overload: requests at a steady rate above a server's capacity."""
 
 import statistics
-import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass
+from threading import Event, Thread
 
 import psutil
 
-from impl.serving.client import Answer, Connection, as_npy
-from impl.serving.model.pictures import draw_pictures
-
 from .clients import p99
+from .open_loop import OpenLoop
 
 __all__ = ["Outcome", "overload"]
 
 SAMPLING = 0.25  # seconds between two readings of the server's memory
-PICTURES = 200
 
 
 @dataclass(frozen=True)
@@ -23,8 +21,7 @@ class Outcome:
     """The outcome of an overload.
 
     Attributes:
-        accepted, refused: Seconds of the requests that were answered 200, and 429, from when each was due: a request
-            that waits for a free client, or for its turn to run, has waited.
+        accepted, refused: Seconds of the requests that were answered 200, and 429, from when each was due.
         others: Statuses of all other answers.
         wrong: How many accepted requests had a wrong prediction.
         seconds: Duration of the overload.
@@ -52,40 +49,28 @@ class Outcome:
 
 def overload(url: str, process: psutil.Process, rate: float, seconds: float, clients: int = 256) -> Outcome:
     """Post `rate` requests per second, one image each, for `seconds`; compare each answer with its picture's class."""
-    pictures, kinds = draw_pictures(PICTURES, 99)
-    bodies = [as_npy(pictures[place : place + 1]) for place in range(PICTURES)]
-    tickets = iter(range(int(rate * seconds)))
-    lock = threading.Lock()
-    answers: list[tuple[Answer, int, float]] = []
-    memory = [process.memory_info().rss]
-    start = time.perf_counter() + 0.5
+    memory, ended = [process.memory_info().rss], Event()
 
-    def client() -> None:
-        connection = Connection(url)
-        while True:
-            with lock:
-                ticket = next(tickets, None)
-            if ticket is None:
-                connection.close()
-                return
-            due = start + ticket / rate
-            time.sleep(max(0.0, due - time.perf_counter()))
-            answer = connection.post(*bodies[ticket % PICTURES])
-            waited = time.perf_counter() - due
-            with lock:
-                answers.append((answer, int(kinds[ticket % PICTURES]), waited))
+    def watch() -> None:
+        while not ended.wait(SAMPLING):
+            memory.append(process.memory_info().rss)
 
-    threads = [threading.Thread(target=client) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        memory.append(process.memory_info().rss)
-        time.sleep(SAMPLING)
+    watching = Thread(target=watch)
+    watching.start()
+    start = time.perf_counter()
+    try:
+        with closing(OpenLoop(url, clients=clients)) as load:
+            replies = load.post([place / rate for place in range(int(rate * seconds))])
+    finally:
+        ended.set()
+        watching.join()
+    memory.append(process.memory_info().rss)
+    accepted = [reply for reply in replies if reply.answer.status == 200]
     return Outcome(
-        [waited for answer, _, waited in answers if answer.status == 200],
-        [waited for answer, _, waited in answers if answer.status == 429],
-        [answer.status for answer, *_ in answers if answer.status not in (200, 429)],
-        sum(answer.body["predictions"][0]["index"] != kind for answer, kind, _ in answers if answer.status == 200),
+        [reply.waited for reply in accepted],
+        [reply.waited for reply in replies if reply.answer.status == 429],
+        [reply.answer.status for reply in replies if reply.answer.status not in (200, 429)],
+        sum(reply.answer.body["predictions"][0]["index"] != reply.kind for reply in accepted),
         time.perf_counter() - start,
         (memory[0], max(memory), memory[-1]),
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import re
 import socket
 import sys
@@ -10,7 +11,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .config import PRECISIONS, ServingConfig, is_loopback
+from .config import LIMITS, PRECISIONS, ServingConfig, is_loopback
+from .places import use_writable_places
 
 if TYPE_CHECKING:
     from ..variant import Variant
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
     from .runtime.service import Service
 
 
+log = logging.getLogger(__name__)
+
 # What only a server with a queue uses; the originals would ignore it.
-OF_A_SERVICE = ("precision", "cache_mb", "max_batch", "max_wait_ms", "max_queue", "max_pixels", "timeout_ms")
+OF_A_SERVICE = ("precision", *(name for name in LIMITS if name != "max_body_mb"))
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -59,10 +63,14 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, ServingConfi
     parser.add_argument("--max-body-mb", type=float, default=ServingConfig.max_body_mb)
     parser.add_argument("--max-pixels", type=int, default=ServingConfig.max_pixels, help="of all pictures of a request")
     parser.add_argument("--timeout-ms", type=float, default=ServingConfig.timeout_ms)
+    parser.add_argument("--memory-mb", type=float, default=ServingConfig.memory_mb, help="0: the container's limit")
     parser.add_argument(
         "--i-trust-every-client",
         action="store_true",
         help="let the variants that read pickles listen on an address that other machines can reach",
+    )
+    parser.add_argument(
+        "--log-json", action="store_true", help="write the log as JSON: a line for each record and for each request"
     )
     _check_arguments(parser, sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(arguments)
@@ -110,13 +118,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM; return the exit status."""
     options, config = parse(arguments)
     from . import VARIANTS  # noqa: PLC0415 - see above
+    from .http.logs import log_to_stderr  # noqa: PLC0415 - likewise
     from .http.pickled import ANY_HOST  # noqa: PLC0415 - likewise
     from .http.server import Server, until_stopped  # noqa: PLC0415 - likewise
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr(as_json=options.log_json)
     logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns of full queues and of clients that disconnect
     variant = VARIANTS[options.variant]
     try:
+        use_writable_places()
         # An address that cannot be used is said at once, and not once the model is loaded.
         _expect_free(options.host, options.port)
         app = variant(config)
@@ -132,7 +142,13 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         _announce(options.variant, variant, config.model, "float32", address)
     until_stopped(server)
-    return 1 if service and service.failure else 0
+    status = 1 if service and service.failure else 0
+    if service and service.working:  # the interpreter would wait for its threads, however long they take
+        log.warning("what was still loaded or decoded is given up")
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(status)
+    return status
 
 
 def _expect_free(host: str, port: int) -> None:

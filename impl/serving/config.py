@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CIFAR10", "PRECISIONS", "ServingConfig", "is_loopback"]
+__all__ = ["CIFAR10", "LIMITS", "PRECISIONS", "ServingConfig", "is_loopback"]
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PRECISIONS = ("auto", "int8", "bfloat16", "float32")
@@ -25,6 +25,7 @@ LIMITS: dict[str, tuple[float, float, bool]] = {
     "max_body_mb": (0.001, 10_000, False),
     "max_pixels": (1, 178_956_970, True),
     "timeout_ms": (1, 86_400_000, False),
+    "memory_mb": (0, 10_000_000, False),
 }
 
 
@@ -49,6 +50,8 @@ class ServingConfig:
             counts again for every 10 scans.
         timeout_ms: The deadline of a request, in ms after its arrival; a request that misses it gets status 504. A
             request can ask for a shorter one with `?timeout_ms=`.
+        memory_mb: The limit of memory, in MiB; near it requests get status 503. 0 takes the limit of the container, if
+            there is one.
     """
 
     model: str = "vit_l_32"
@@ -63,6 +66,7 @@ class ServingConfig:
     max_body_mb: float = 64.0
     max_pixels: int = 50_000_000
     timeout_ms: float = 60_000.0
+    memory_mb: float = 0.0
 
     def __post_init__(self) -> None:
         """Check every attribute.

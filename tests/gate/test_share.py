@@ -3,6 +3,7 @@
 import itertools
 import random
 
+import numpy as np
 import pytest
 
 from benchmarks.gate.measure.share import prove_share
@@ -38,6 +39,23 @@ def test_at_the_limit_neither_is_proven_more_often_than_alpha():
         prove_share(itertools.islice(draws(0.9, seed), 400), least=0.9, alpha=0.05, budget=60.0) for seed in range(400)
     ]
     assert sum(share.verdict != "open" for share in proofs) <= 36
+
+
+def test_an_outcome_may_be_a_share():
+    """Shares that are 0.9 on average, at an error of 5 %; and shares that are clearly more, or less."""
+    rng = np.random.default_rng(7)
+    proofs = [prove_share(rng.beta(0.9, 0.1, 300), least=0.9, alpha=0.05, budget=60.0) for _ in range(400)]
+    assert sum(share.verdict != "open" for share in proofs) <= 36
+    assert prove_share(itertools.repeat(0.995), least=0.9, alpha=1e-3, budget=60.0).verdict == "above"
+    below = prove_share(itertools.repeat(0.5), least=0.9, alpha=1e-3, budget=60.0)
+    assert below.verdict == "below"
+    assert f"true {below.trials / 2:g} times of {below.trials}, which proves" in share_failure("toy", below, 1e-3)
+
+
+@pytest.mark.parametrize("outcome", [-0.01, 1.01, float("nan"), float("inf")])
+def test_what_is_no_share_is_refused(outcome):
+    with pytest.raises(ValueError, match="an outcome is true, false or a share, not"):
+        prove_share([True, outcome], least=0.5, alpha=1e-3, budget=60.0)
 
 
 def test_time_and_outcomes_end():

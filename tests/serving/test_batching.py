@@ -125,6 +125,74 @@ def test_the_queue_survives_a_model_that_fails(start):
     assert batcher.submit(job(1)).wait().item() == 1
 
 
+def nothing(_images):
+    return torch.zeros(0, 1)
+
+
+def no_tensor(_images):
+    return None
+
+
+def exits(_images):
+    raise SystemExit
+
+
+@pytest.mark.parametrize("predict", [nothing, no_tensor])
+def test_a_wrong_answer_of_the_model_is_a_failure_of_these_requests(predict, start, model):
+    batcher = start(lambda images: model(images) if images.sum() == 0 else predict(images))
+    first, second = busy(batcher, model), batcher.submit(job(1))
+    model.release.set()
+    assert first.wait().item() == 0
+    with pytest.raises(ModelFailedError):
+        second.wait()
+    assert batcher.submit(job(0)).wait().item() == 0
+
+
+def test_a_failure_beside_the_model_is_a_failure_of_these_requests(start, model):
+    sizes = iter([1])
+    batcher = start(observe=lambda *_pass: next(sizes))
+    model.release.set()
+    assert batcher.submit(job(1)).wait().item() == 1
+    for _ in range(2):
+        with pytest.raises(ModelFailedError):
+            batcher.submit(job(1)).wait()
+    assert model.sizes == [1, 1, 1]
+
+
+def test_what_is_observed_of_a_forward_pass(start, model):
+    passes = []
+    batcher = start(observe=lambda *one: passes.append(one))
+    jobs = [busy(batcher, model), batcher.submit(job(1, 2)), batcher.submit(job(3))]
+    time.sleep(0.2)
+    model.release.set()
+    for submitted in jobs:
+        submitted.wait()
+    (first, (waited,), seconds), (images, (longer, shorter), _) = passes
+    assert (first, images) == (1, 3)
+    assert 0 <= waited < 0.2 <= seconds
+    assert 0.2 <= shorter <= longer < 10
+
+
+@pytest.mark.parametrize("where", ["in the model", "before it"])
+def test_the_end_of_the_thread_answers_every_request(where, model):
+    """A request whose client cannot be asked whether it has gone ends the thread, as SystemExit does."""
+    ended = []
+    batcher = Batcher(max_batch=4, max_wait=0.0, max_queue=8)
+    batcher.start(lambda: lambda images: model(images) if images.sum() == 0 else exits(images), ended.append)
+    busy(batcher, model)
+    gone = {"gone": lambda: {}["client"]} if where == "before it" else {}
+    jobs = [batcher.submit(job(1, **gone)), batcher.submit(job(1)), batcher.submit(job(2, dtype=torch.uint8))]
+    model.release.set()
+    for submitted in jobs:
+        with pytest.raises(ModelFailedError):
+            submitted.wait()
+    batcher.join(10)
+    assert [type(error) for error in ended] == [KeyError if gone else SystemExit]
+    assert batcher.idle
+    with pytest.raises(DrainingError):
+        batcher.submit(job(1))
+
+
 def test_a_closed_queue_answers_its_waiting_requests(start, model):
     batcher = start()
     jobs = [busy(batcher, model), batcher.submit(job(1))]

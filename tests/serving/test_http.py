@@ -56,9 +56,9 @@ def slowed(app, seconds):
     sizes = []
     observe = batcher._observe
 
-    def wait(images):
-        sizes.append(images)
-        observe(images)
+    def wait(*forward_pass):
+        sizes.append(forward_pass[0])
+        observe(*forward_pass)
         time.sleep(seconds)
 
     batcher._observe = wait
@@ -285,9 +285,9 @@ def test_draining_answers_waiting_requests(build, listen):
     batcher = app.extensions["serving"].batcher
     observe, goes_on, sizes = batcher._observe, threading.Event(), []
 
-    def held(images):
-        sizes.append(images)
-        observe(images)
+    def held(*forward_pass):
+        sizes.append(forward_pass[0])
+        observe(*forward_pass)
         goes_on.wait(30)
 
     batcher._observe = held

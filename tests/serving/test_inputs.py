@@ -414,7 +414,9 @@ def test_the_answer_cache_is_off_by_default(build, client):
     assert 'serving_images_total{origin="model"} 3.0' in text
     assert 'serving_requests_total{outcome="200"} 3.0' in text
     assert "serving_batch_images_count 2.0" in text
-    assert "serving_request_seconds_count 3.0" in text
+    assert 'serving_request_seconds_count{outcome="200"} 3.0' in text
+    assert "serving_model_seconds_count 2.0" in text
+    assert "serving_queue_seconds_count 2.0" in text
     assert "serving_queue_images 0.0" in text
 
 

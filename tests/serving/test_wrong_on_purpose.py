@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import re
+from collections import Counter
 from functools import partial
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 
 from benchmarks import test_serving as case
 from benchmarks.load.clients import Requests, WrongAnswerError, classes_of
+from benchmarks.load.open_loop import Reply
 from benchmarks.load.overload import Outcome
 from impl.serving import VARIANTS
 from impl.serving.client import Answer, as_npy
@@ -212,17 +214,50 @@ def test_each_overload_check_fails_when_it_should(change, message, missed):
     else:
         with pytest.raises(AssertionError, match=re.escape(message)):
             case.assert_withstood(outcome, 40)
-    checks = soak.judge(outcome, 40, {"400": 10_000}, (320, 320), (outcome.memory[0], outcome.memory[2]))
+    checks = soak.judge(findings(overloaded=outcome, memory=[outcome.memory[0], outcome.memory[2]]))
     assert [name for name, held in checks.items() if not held] == [name for name in checks if missed and missed in name]
 
 
-def test_a_soak_that_failed():
-    def missed(statuses, right):
-        return [name for name, held in soak.judge(GOOD_OUTCOME, 40, statuses, right, (0, 0)).items() if not held]
+def findings(**changes):
+    """Return what a soak has seen that went well, with changes."""
+    return soak.Findings(
+        **{
+            "capacity": 40,
+            "right": [320, 320],
+            "statuses": Counter({"400": 10_000}),
+            "good": [Reply(Answer(200, {}, {}, 0.1), 3, 0.1)],
+            "health": [0.002],
+            "overloaded": GOOD_OUTCOME,
+            "memory": [0, 0],
+            **changes,
+        }
+    )
 
-    damaged = "only 200, 400, 413, 415 and 422 for malformed requests"
-    assert missed({"400": 9_999, "500": 1}, (320, 320)) == [damaged]
-    assert missed({"none": 1}, (320, 319)) == ["every answer right", damaged]
+
+@pytest.mark.parametrize(
+    ("changes", "missed"),
+    [
+        ({}, []),
+        ({"statuses": Counter({"400": 9_999, "500": 1})}, ["for malformed requests"]),
+        ({"statuses": Counter({"none": 1}), "right": [320, 319]}, ["every answer right", "for malformed requests"]),
+        ({"good": []}, ["every good request beside them"]),
+        ({"good": [Reply(Answer(429, {}, {}, 0.1), 3, 0.1)]}, ["every good request beside them"]),
+        ({"health": [0.002, 0.6]}, ["/health within 0.5 s"]),
+        ({"health": [float("inf")]}, ["/health within 0.5 s"]),
+    ],
+)
+def test_a_soak_that_failed(changes, missed):
+    found = [name for name, held in soak.judge(findings(**changes)).items() if not held]
+    assert len(found) == len(missed)
+    assert all(part in name for part, name in zip(missed, found, strict=True))
+
+
+def test_what_fails_beside_a_soak_fails_it():
+    def fail(_ended):
+        raise ConnectionResetError("closed")
+
+    with pytest.raises(ConnectionResetError, match="closed"), soak.beside(lambda ended: ended.wait(60), fail):
+        pass
 
 
 def test_a_server_that_sends_each_client_the_previous_answer(build, listen, monkeypatch):

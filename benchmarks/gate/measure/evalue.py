@@ -105,12 +105,12 @@ def log_evalue_of_difference(more: int, fewer: int, pairs: int, share: float) ->
     return log_mean([float(log) for log in wealth])
 
 
-def log_evalue_of_share(successes: int, trials: int, share: float) -> float:
+def log_evalue_of_share(successes: float, trials: int, share: float) -> float:
     """Return the logarithm of the wealth of a bet that an event is more frequent than `share`.
 
     It spreads its stake evenly over all p in (share, 1], so that after s successes and f failures the e-value is the
     integral of p^s (1-p)^f over them, divided by 1 - share and by share^s (1-share)^f. Where that is less than the
-    smallest float it is 0.
+    smallest float it is 0. Each trial may also be a part of a success, from 0 to 1: the wealth is convex in it.
 
     Raises:
         ValueError: unless 0 <= successes <= trials and 0 < share < 1.

@@ -79,9 +79,9 @@ def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
 def share(request: pytest.FixtureRequest, note: Callable[..., None]) -> Callable[..., Share]:
     """Prove how often something holds, once per test: `share(outcomes, *, least, budget=None) -> Share`.
 
-    `outcomes` are drawn one by one, true or false, until it is proven that they are true more often than `least`, or
-    less often, or `budget` seconds are over (default: --budget). The error is that of a duel. The test has the mark
-    `measures`. With --benchmark-disable one outcome is drawn, and nothing is judged.
+    `outcomes` are drawn one by one, true or false or shares of their own, until it is proven that their mean is more
+    than `least`, or less, or `budget` seconds are over (default: --budget). The error is that of a duel. The test has
+    the mark `measures`. With --benchmark-disable one outcome is drawn, and nothing is judged.
 
     Raises:
         AssertionError: The share is less than `least`, or that it is more is not proven.
@@ -90,7 +90,7 @@ def share(request: pytest.FixtureRequest, note: Callable[..., None]) -> Callable
     _, name = names(request)
     proven: list[Share] = []
 
-    def prove(outcomes: Iterable[bool], *, least: float, budget: float | None = None) -> Share:
+    def prove(outcomes: Iterable[float], *, least: float, budget: float | None = None) -> Share:
         __tracebackhide__ = True
         if proven:
             raise RuntimeError("one proof per test: alpha is not split for a second one")

@@ -82,7 +82,7 @@ def share_failure(name: str, share: Share, alpha: float) -> str | None:
     """Return why a proof of how often something holds fails, and what to do about it, or None if it holds."""
     if share.verdict == "above":
         return None
-    observed = f"{name}: true {share.successes} times of {share.trials}"
+    observed = f"{name}: true {share.successes:g} times of {share.trials}"
     if share.verdict == "below":
         return f"{observed}, which proves that it is less than {share.least:.2%}, with an error of {alpha:.2g}."
     return (

@@ -14,6 +14,7 @@ from .asked import refuse_unknown
 from .errors import ServingError
 from .inputs import ACCEPTED
 from .json_errors import json_application
+from .openapi import description
 from .strict import shown
 
 __all__ = ["application"]
@@ -44,7 +45,7 @@ def application(service: Service) -> Flask:
         deadline = deadline_of(service)
         labels = service.prepared.labels
         top = _top(len(labels))
-        images = service.decoded(decoder_of(service).images, request)
+        images = service.decoded(deadline, decoder_of(service).images, request)
         logits, cached = service.logits(images, deadline, client_gone())
         return {
             "success": True,
@@ -60,13 +61,16 @@ def application(service: Service) -> Flask:
 
     @app.get("/ready")
     def ready() -> dict[str, Any]:
-        if service.draining:
-            raise ServingError(503, "the server is draining")
+        service.expect_ready()
         return {**service.describe(), "accepts": list(ACCEPTED)}
 
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(service.metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/openapi.json")
+    def openapi() -> dict[str, Any]:
+        return description(service.config, len(service.prepared.labels))
 
     return app
 
@@ -80,13 +84,8 @@ def _top(classes: int) -> int:
 
 
 def _observe(app: Flask, service: Service) -> None:
-    @app.before_request
-    def start() -> None:
-        g.started = time.perf_counter()
-
     @app.after_request
     def count(response: Response) -> Response:
         if request.endpoint in PARAMETERS:
-            service.metrics.seconds.observe(time.perf_counter() - g.started)
-            service.metrics.requests.labels(str(response.status_code)).inc()
+            service.metrics.answered(str(response.status_code), time.perf_counter() - g.started)
         return response

@@ -8,7 +8,9 @@ from ..runtime.refusals import (
     DrainingError,
     LoadFailedError,
     LoadingError,
+    MemoryLowError,
     ModelFailedError,
+    ModelLostError,
     QueueFullError,
     Refusal,
 )
@@ -38,6 +40,8 @@ REFUSALS: dict[type[Refusal], tuple[int, Callable[[Refusal], float] | None]] = {
     LoadingError: (503, lambda _: 1.0),
     LoadFailedError: (503, lambda _: 1.0),
     DrainingError: (503, lambda _: 1.0),
+    MemoryLowError: (503, lambda _: 1.0),
+    ModelLostError: (503, None),
     DeadlinePassedError: (504, None),
 }
 

@@ -1,10 +1,14 @@
-"""Applications that answer in JSON: every error has a reason, and there are no pages, redirects or stack traces."""
+"""Applications that answer in JSON: every error has a reason, and there are no pages, redirects or stack traces.
 
-from flask import Flask, Response, jsonify
+Each answer has the id of its request, by which the log can be searched.
+"""
+
+from flask import Flask, Response, g, jsonify
 from werkzeug.exceptions import HTTPException
 
 from ..runtime.refusals import Refusal
 from .errors import ServingError, answer_to
+from .logs import identify
 
 __all__ = ["json_application"]
 
@@ -18,6 +22,7 @@ def json_application(name: str) -> Flask:
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # an empty page
+    identify(app)
     _report_errors(app)
     return app
 
@@ -41,7 +46,7 @@ def _report_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
-        app.logger.error("a request failed", exc_info=error)
+        app.logger.error("request %s failed", g.request_id, exc_info=error)
         return _json_error(500, "the server failed; its log has the reason")
 
 

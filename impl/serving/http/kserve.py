@@ -1,9 +1,11 @@
 """KServe's Open Inference Protocol, version 2, with JSON and binary tensors.
 
-https://github.com/kserve/open-inference-protocol; the binary extension is Triton's.
+https://github.com/kserve/open-inference-protocol; the extensions, for binary tensors, the model's configuration and
+statistics, are Triton's. gRPC, several models, and loading one while the server runs are not offered.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -11,14 +13,13 @@ from flask import Blueprint, Response, request
 from ..runtime.service import Service
 from .admission import client_gone, deadline_of, decoder_of
 from .answers import probabilities_of
+from .described import EXTENSIONS, VERSION, configuration, metadata, statistics
 from .errors import ServingError
 from .inputs import Decoder
 from .strict import shown
-from .tensors import INPUT, OUTPUT, Inference, read_inference
+from .tensors import BINARY, OUTPUT, Inference, read_inference
 
 __all__ = ["blueprint"]
-
-BINARY = "Inference-Header-Content-Length"
 
 
 def blueprint(service: Service) -> Blueprint:  # noqa: C901 - a list of endpoints
@@ -27,12 +28,26 @@ def blueprint(service: Service) -> Blueprint:  # noqa: C901 - a list of endpoint
     name = service.config.model
 
     def expect_model(model: str, version: str) -> None:
-        if model != name or version != "1":
-            raise ServingError(404, f"there is no such model; this server has {name}, version 1")
+        if model != name or version != VERSION:
+            raise ServingError(404, f"there is no such model; this server has {name}, version {VERSION}")
+
+    def of_the_model(path: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+        """Route a path below the model's, and below its version's, to a function."""
+
+        def route(answer: Callable[[], Any]) -> Callable[[], Any]:
+            @routes.get(f"/v2/models/<model>{path}", defaults={"version": VERSION}, endpoint=answer.__name__)
+            @routes.get(f"/v2/models/<model>/versions/<version>{path}", endpoint=answer.__name__)
+            def checked(model: str, version: str) -> Any:
+                expect_model(model, version)
+                return answer()
+
+            return answer
+
+        return route
 
     @routes.get("/v2")
     def server() -> dict[str, Any]:
-        return {"name": "serving", "version": "1", "extensions": ["binary_tensor_data"]}
+        return {"name": "serving", "version": VERSION, "extensions": list(EXTENSIONS)}
 
     @routes.get("/v2/health/live")
     def live() -> tuple[dict[str, Any], int]:
@@ -42,37 +57,38 @@ def blueprint(service: Service) -> Blueprint:  # noqa: C901 - a list of endpoint
     def ready() -> tuple[dict[str, Any], int]:
         return {"ready": service.ready}, 200 if service.ready else 503
 
-    @routes.get("/v2/models/<model>/ready", defaults={"version": "1"})
-    @routes.get("/v2/models/<model>/versions/<version>/ready")
-    def model_ready(model: str, version: str) -> tuple[dict[str, Any], int]:
-        expect_model(model, version)
+    @of_the_model("/ready")
+    def model_ready() -> tuple[dict[str, Any], int]:
         return {"name": name, "ready": service.ready}, 200 if service.ready else 503
 
-    @routes.get("/v2/models/<model>", defaults={"version": "1"})
-    @routes.get("/v2/models/<model>/versions/<version>")
-    def metadata(model: str, version: str) -> dict[str, Any]:
-        expect_model(model, version)
-        labels = service.prepared.labels
-        return {
-            "name": name,
-            "versions": ["1"],
-            "platform": "pytorch",
-            "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, -1, -1, 3]}],
-            "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(labels)]}],
-        }
+    @of_the_model("")
+    def model_metadata() -> dict[str, Any]:
+        return metadata(service)
 
-    @routes.post("/v2/models/<model>/infer", defaults={"version": "1"})
+    @of_the_model("/config")
+    def model_configuration() -> dict[str, Any]:
+        return configuration(service)
+
+    @of_the_model("/stats")
+    def model_statistics() -> dict[str, Any]:
+        return {"model_stats": [statistics(service)]}
+
+    @routes.get("/v2/models/stats")
+    def all_statistics() -> dict[str, Any]:
+        return {"model_stats": [statistics(service)]}
+
+    @routes.post("/v2/models/<model>/infer", defaults={"version": VERSION})
     @routes.post("/v2/models/<model>/versions/<version>/infer")
     def infer(model: str, version: str) -> Response:
         expect_model(model, version)
         deadline = deadline_of(service)
-        inference = service.decoded(_read, decoder_of(service))
+        inference = service.decoded(deadline, _read, decoder_of(service))
         logits, cached = service.logits(inference.images, deadline, client_gone())
         probabilities = probabilities_of(logits).numpy()
         output: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": list(probabilities.shape)}
         answer: dict[str, Any] = {
             "model_name": name,
-            "model_version": "1",
+            "model_version": VERSION,
             "parameters": {"cached": cached, "precision": service.prepared.precision},
             "outputs": [output],
         }

@@ -5,7 +5,6 @@ occupies a socket and no thread; and it detects clients that have disconnected.
 """
 
 import contextlib
-import json
 import select
 import signal
 import socket
@@ -16,38 +15,19 @@ from types import FrameType
 from typing import Any
 
 from flask import Flask
-from waitress.channel import HTTPChannel
 from waitress.server import create_server
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ThreadedTaskDispatcher
 
 from ..model.cores import use_cores
+from .connections import JsonChannel, close_slow, most_connections
 
 __all__ = ["Server", "until_stopped"]
 
-CONNECTIONS = 1000
+ROOM = 100  # connections more than that are accepted before the longest waiting ones are closed
+SWEEPING = 0.5  # seconds between two looks for them
+SIGNALS = (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", None))  # the last is not Windows'
 FLUSHING = 10.0  # seconds in which clients must read their answers at shutdown
-
-
-class JsonErrorTask(ErrorTask):
-    """The answer to what waitress itself refuses: a body that is too long, a malformed header."""
-
-    def execute(self) -> None:
-        """Answer."""
-        request: Any = self.request  # its type stubs are incomplete; so again below
-        error = request.error
-        body = json.dumps({"success": False, "error": f"{error.reason}: {error.body}"}).encode()
-        self.status = f"{error.code} {error.reason}"
-        headers: Any = self.response_headers
-        headers.append(("Content-Type", "application/json"))
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
-
-
-class JsonChannel(HTTPChannel):
-    """A connection whose errors are JSON."""
-
-    error_task_class = JsonErrorTask
+ENDING = 1.0  # seconds in which the model's thread must end, once no request waits
 
 
 class Dispatcher(ThreadedTaskDispatcher):
@@ -73,13 +53,14 @@ class Server:
             OSError: The address is in use, or not one of this machine.
         """
         self._service: Any = app.extensions.get("serving")
+        self._most = most_connections()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=1024)
         threads = (
             2  # for the originals, which share the cores; each of the baseline's keeps 2 GiB of models that it built
         )
-        if self._service:  # one per image that may wait or run, and some that refuse the rest at once
-            threads = self._service.config.max_queue + self._service.config.max_batch + 8
+        if self._service:  # some more, which refuse the rest at once and say how the server is
+            threads = self._service.most_requests + 8
         dispatcher = Dispatcher() if self._service else ThreadedTaskDispatcher()
         dispatcher.set_thread_count(threads)
         server: Any = create_server(
@@ -87,7 +68,7 @@ class Server:
             sockets=[listening],
             _dispatcher=dispatcher,
             threads=threads,
-            connection_limit=CONNECTIONS,
+            connection_limit=self._most + ROOM,
             asyncore_use_poll=hasattr(select, "poll"),
             channel_request_lookahead=1,  # needed for client_disconnected
             max_request_body_size=max_body,
@@ -95,7 +76,9 @@ class Server:
         )
         self._server = server
         self._server.channel_class = JsonChannel
+        self._server.count_refused = self._service.metrics.refused if self._service else lambda _status: None
         self._stopping = threading.Event()
+        self._swept = time.monotonic()
         self.port: int = listening.getsockname()[1]
 
     def stop(self) -> None:
@@ -107,10 +90,11 @@ class Server:
     def run(self) -> None:
         """Answer until `stop`; then answer every accepted request, and close."""
         self._loop(self._stopping.is_set)
-        if self._service:
+        if self._service:  # what was accepted has a deadline
+            grace = time.monotonic() + self._service.config.timeout_ms / 1e3
             self._service.drain()
-            self._loop(lambda: self._service.batcher.idle)
-            self._service.close()
+            self._loop(lambda: self._service.idle or time.monotonic() > grace)
+            self._service.close(ENDING)
         self._server.accepting = False
         self._server.del_channel()
         self._server.socket.close()
@@ -127,6 +111,9 @@ class Server:
 
     def _loop(self, ended: Callable[[], bool]) -> None:
         while not ended():
+            if time.monotonic() > self._swept + SWEEPING:
+                close_slow(self._server.active_channels.values(), self._most)
+                self._swept = time.monotonic()
             self._server.asyncore.loop(
                 timeout=0.05 if self._stopping.is_set() else 1.0,
                 map=self._server._map,  # noqa: SLF001 - as waitress's own loop does
@@ -136,12 +123,12 @@ class Server:
 
 
 def until_stopped(server: Server) -> None:
-    """Run a server in the main thread until SIGTERM or SIGINT."""
+    """Run a server in the main thread until SIGTERM, SIGINT or SIGHUP."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.stop()
 
-    before: list[Any] = [(number, signal.signal(number, stop)) for number in (signal.SIGTERM, signal.SIGINT)]
+    before: list[Any] = [(number, signal.signal(number, stop)) for number in SIGNALS if number]
     try:
         server.run()
     finally:

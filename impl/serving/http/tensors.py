@@ -18,9 +18,10 @@ from .errors import ServingError
 from .inputs import Decoder
 from .strict import json_of, shown
 
-__all__ = ["INPUT", "OUTPUT", "Inference", "read_inference"]
+__all__ = ["BINARY", "DTYPES", "INPUT", "LONGEST_ID", "OUTPUT", "Inference", "read_inference"]
 
 INPUT, OUTPUT = "images", "probabilities"
+BINARY = "Inference-Header-Content-Length"  # the header with the length of the JSON before binary tensors
 DTYPES = {"UINT8": "uint8", "FP32": "float32"}
 LONGEST_ID = 1_000  # characters
 DEEPEST = 8  # levels of lists in data

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -28,6 +28,7 @@ __all__ = ["Batcher", "Job", "Predict", "never"]
 
 Predict = Callable[[torch.Tensor], torch.Tensor]
 """Logits, float32 [N, classes], of images, uint8 or float32 [N, 3, side, side]."""
+Observe = Callable[[int, Sequence[float], float], object]
 
 SECONDS_PER_IMAGE = 0.02  # assumed before the first forward pass
 SMOOTHING = 0.2  # weight of the last forward pass in the moving average of seconds per image
@@ -95,7 +96,7 @@ class Batcher:
         max_batch: int,
         max_wait: float,
         max_queue: int,
-        observe: Callable[[int], object] = lambda _images: None,
+        observe: Observe = lambda _images, _waited, _seconds: None,
     ) -> None:
         """Create an empty queue; `start` starts the thread.
 
@@ -103,12 +104,14 @@ class Batcher:
             max_batch: The most images in one forward pass.
             max_wait: The most seconds a request waits to fill the batch.
             max_queue: The most images that wait.
-            observe: Called with the number of images of each forward pass.
+            observe: Called after each forward pass with its images, the seconds that each of its requests has waited
+                for it, and its own seconds.
         """
         self.max_batch, self.max_wait, self.max_queue = max_batch, max_wait, max_queue
         self.waiting = self.running = 0
         self._observe = observe
         self._queue: deque[Job] = deque()
+        self._taken: list[Job] = []
         self._changed = threading.Condition()
         self._closed = False
         self._last_was_shared = False
@@ -118,17 +121,18 @@ class Batcher:
     def start(self, prepare: Callable[[], Predict], failed: Callable[[BaseException], object]) -> None:
         """Start the thread. It calls `prepare`, then runs the function that it returned.
 
-        `failed` is called with the exception if `prepare` raises one.
+        `failed` is called with the exception if `prepare` raises one, or if the thread ends with one later. Every job
+        is answered all the same.
         """
 
         def body() -> None:
             try:
                 predict = prepare()
-            except Exception as error:  # noqa: BLE001 - every failure is reported to the one who started the server
+                with torch.inference_mode():  # thread-local
+                    self._run(predict)
+            except BaseException as error:  # noqa: BLE001 - every failure is reported to the one who started the server
                 failed(error)
-                return
-            with torch.inference_mode():  # thread-local
-                self._run(predict)
+                self._abandon()
 
         self._thread = threading.Thread(target=body, name="inference", daemon=True)
         self._thread.start()
@@ -169,6 +173,11 @@ class Batcher:
         with self._changed:
             return not (self._queue or self.running)
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def close(self) -> None:
         """Accept no more jobs; those in the queue are still answered."""
         with self._changed:
@@ -182,24 +191,33 @@ class Batcher:
 
     def _run(self, predict: Predict) -> None:
         while jobs := self._take():
-            images = torch.cat([job.images for job in jobs])
-            self._observe(len(images))
-            start = time.monotonic()
             try:
-                logits = predict(images)
+                self._answer(jobs, predict)
             except Exception:
-                log.exception("the model failed on %d images", len(images))
-                for job in jobs:
-                    job.finish(refusal=ModelFailedError())
-            else:
-                parts = torch.split(logits, [len(job.images) for job in jobs])
-                for job, part in zip(jobs, parts, strict=True):
-                    job.finish(part)
-            seconds_per_image = (time.monotonic() - start) / len(images)
-            self._seconds_per_image += SMOOTHING * (seconds_per_image - self._seconds_per_image)
+                log.exception("the model failed on %d images", self.running)
+                _refuse(jobs)
             self._last_was_shared = len(jobs) > 1
             with self._changed:
                 self.running = 0
+
+    def _answer(self, jobs: list[Job], predict: Predict) -> None:
+        images = torch.cat([job.images for job in jobs])
+        start = time.monotonic()
+        parts = torch.split(predict(images), [len(job.images) for job in jobs])
+        seconds = time.monotonic() - start
+        self._observe(len(images), [start - job.arrived for job in jobs], seconds)
+        for job, part in zip(jobs, parts, strict=True):
+            job.finish(part)
+        self._seconds_per_image += SMOOTHING * (seconds / len(images) - self._seconds_per_image)
+
+    def _abandon(self) -> None:
+        """Close the queue and answer every job, because the thread ends."""
+        with self._changed:
+            self._closed = True
+            jobs = [*self._taken, *self._queue]
+            self._queue.clear()
+            self.waiting = self.running = 0
+        _refuse(jobs)
 
     def _take(self) -> list[Job]:
         """Return the jobs of the next forward pass; none once the queue is closed and empty."""
@@ -211,13 +229,14 @@ class Batcher:
                     return []
                 if self._last_was_shared:
                     self._wait_to_fill()
-                jobs: list[Job] = []
+                jobs = self._taken = []
                 while self._queue and self._fits(self._queue[0], jobs):
-                    job = self._queue.popleft()
-                    self.waiting -= len(job.images)
-                    if not dropped(job):
-                        jobs.append(job)
-                        self.running += len(job.images)
+                    jobs.append(self._queue.popleft())
+                    self.waiting -= len(jobs[-1].images)
+                    if dropped(jobs[-1]):
+                        jobs.pop()
+                    else:
+                        self.running += len(jobs[-1].images)
                 if jobs:
                     return jobs
 
@@ -230,6 +249,13 @@ class Batcher:
         until = self._queue[0].arrived + self.max_wait
         while self.waiting < self.max_batch and not self._closed and (left := until - time.monotonic()) > 0:
             self._changed.wait(left)
+
+
+def _refuse(jobs: list[Job]) -> None:
+    """Answer the jobs that have no answer yet."""
+    for job in jobs:
+        if not job.done.is_set():
+            job.finish(refusal=ModelFailedError())
 
 
 def dropped(job: Job) -> bool:

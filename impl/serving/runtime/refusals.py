@@ -6,7 +6,9 @@ __all__ = [
     "DrainingError",
     "LoadFailedError",
     "LoadingError",
+    "MemoryLowError",
     "ModelFailedError",
+    "ModelLostError",
     "QueueFullError",
     "Refusal",
 ]
@@ -23,14 +25,14 @@ class Refusal(Exception):  # noqa: N818 - not every one is an error: the queue i
 
 
 class QueueFullError(Refusal):
-    """As many images wait as may.
+    """As many images, or bodies, wait as may.
 
     Attributes:
         seconds: How long these take, by the time per image of late.
     """
 
-    def __init__(self, waiting: int, seconds: float) -> None:
-        super().__init__(f"{waiting} images are waiting, which is the limit")
+    def __init__(self, waiting: int, seconds: float, what: str = "images") -> None:
+        super().__init__(f"{waiting} {what} are waiting, which is the limit")
         self.seconds = seconds
 
 
@@ -44,6 +46,12 @@ class LoadFailedError(Refusal):
     """The model could not be loaded, and will not be."""
 
     reason = "the model could not be loaded"
+
+
+class MemoryLowError(Refusal):
+    """The process is near its limit of memory; it admits requests again once it is not."""
+
+    reason = "the server has no memory for more requests at present"
 
 
 class DrainingError(Refusal):
@@ -68,3 +76,9 @@ class ModelFailedError(Refusal):
     """The model raised an exception, which is in the log."""
 
     reason = "the model failed"
+
+
+class ModelLostError(Refusal):
+    """The thread that ran the model has ended; its exception is in the log."""
+
+    reason = "the model's thread has ended: the server has to be started again"

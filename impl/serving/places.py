@@ -1,0 +1,75 @@
+"""Where a server keeps what is expensive to make, on a machine where the usual places cannot be written.
+
+In a container the tree is often read-only, there is no home directory, and the user has no name. Then a temporary
+folder takes the place of the cache, with what the cache has, and ends with the process.
+"""
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from ..shared.cache import CACHE_VARIABLE, cache_folder
+
+__all__ = ["use_writable_places"]
+
+NUMBA_VARIABLE = "NUMBA_CACHE_DIR"
+
+log = logging.getLogger(__name__)
+
+
+def use_writable_places() -> None:
+    """Set the environment so that every folder that a server writes to can be written.
+
+    Numba reads its variable when it is imported, and keeps compiled kernels beside their source where it can.
+
+    Raises:
+        OSError: Not even a temporary folder can be made; the message says what to do.
+    """
+    folder = cache_folder()
+    if reason := _unwritable(folder):
+        temporary = _temporary(reason)
+        _link(folder, temporary)
+        os.environ[CACHE_VARIABLE] = str(temporary)
+        log.warning(
+            "what is kept is lost at the end, and the next start is as slow as this one: %s; set %s to a folder that "
+            "can be written",
+            *(reason, CACHE_VARIABLE),
+        )
+    compiled = Path(__file__).parent / "model" / "__pycache__"
+    if NUMBA_VARIABLE not in os.environ and _unwritable(compiled):
+        os.environ[NUMBA_VARIABLE] = str(cache_folder() / "numba")
+
+
+def _unwritable(folder: Path) -> str | None:
+    """Return why a folder cannot be made or written, None if it can."""
+    if not folder.is_absolute():  # there is no home directory, and "~" is nobody's
+        return f"there is no home directory for {folder}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"{folder} cannot be written ({error.strerror})"
+
+
+def _temporary(reason: str) -> Path:
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix="serving-"))
+    except OSError as error:
+        raise OSError(
+            f"{reason}, and there is no temporary folder: set {CACHE_VARIABLE} to a folder that can be written"
+        ) from error
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    return temporary
+
+
+def _link(source: Path, target: Path) -> None:
+    """Link all files of a folder that can be read into another one; what is written there replaces the links."""
+    for path in source.rglob("*") if source.is_absolute() else ():
+        if path.is_file() and os.access(path, os.R_OK):
+            link = target / path.relative_to(source)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
