@@ -1,7 +1,7 @@
 """The claims of the serving case: ViT-L/32 over HTTP on loopback, with images that the server has not seen.
 
 `optimised` predicts what the baseline does, up to its promise, and at least 99 % of what float32 does. For one image it
-is at least 25 times as fast, for 8 at least 8 times. It reaches at least 60 % of the machine's own matrix product, or
+is at least 12 times as fast, for 8 at least 6 times. It reaches at least 60 % of the machine's own matrix product, or
 40 % if that uses AMX. 32 clients with one image each are served nearly as fast as one client with 64. Other projects'
 servers with the same model are hardly faster, if at all, and other runtimes in int8 are slower. Requests at random
 times are answered within the time of a full batch, at 85 % of the rate of full batches. Of four times too many requests
@@ -63,14 +63,21 @@ BASELINE_ROUNDS = 3
 #   baseline / preloaded, 1 image                        8.1             6.9 and 7.5
 #   preloaded / optimised, 4 images                      7.0             4.3, 4.0 and 4.6
 #
-# Between these two dates the floors of int8 were 12, 6 and 3 instead of 25, 8 and 5. A processor like the last one, but
-# without AMX, does not reach the third. 64 images are timed in the table and not asserted: observed were 11.2 times the
-# baseline, and a proof, 20 pairs of 14 s, takes too long.
+#   AMD EPYC (Zen 4), 2 cores, Python 3.11, 2026-11-27   observed
+#   baseline / optimised, 1 image                        49 (44 to 54)
+#   baseline / optimised, 8 images                       10.5 (10.3 to 11)
+#   preloaded / optimised, 4 images                      5.2 (5.0 to 5.6)
+#
+# The floors of int8 are for processors without AMX and with vectors of 256 bits, as well; for one day they were 25, 8
+# and 5, which the last machine did not prove. 64 images are timed in the table and not asserted: observed were 11.2
+# times the baseline, and a proof, 20 pairs of 14 s, takes too long.
 FLOORS = {
-    ("baseline", 1): dict(preloaded=2, memoised=2, optimised=dict(int8=25, bfloat16=15, float32=5)),
-    ("baseline", 8): dict(optimised=dict(int8=8, bfloat16=4, float32=1.5)),
-    ("preloaded", 4): dict(optimised=dict(int8=5, bfloat16=2, float32=1)),
+    ("baseline", 1): dict(preloaded=2, memoised=2, optimised=dict(int8=12, bfloat16=8, float32=5)),
+    ("baseline", 8): dict(optimised=dict(int8=6, bfloat16=4, float32=1.5)),
+    ("preloaded", 4): dict(optimised=dict(int8=3, bfloat16=2, float32=1)),
 }
+# Seconds for a floor that the least number of pairs does not decide. Those alone take 20 to 110 s.
+BUDGET = 180
 CLAIMS = [(reference, name, images) for (reference, images), floors in FLOORS.items() for name in floors]
 # Requests before a duel. The baseline's first take 4.4 to 4.7 s instead of 1.6, until each of the server's two threads
 # has the memory for its model.
@@ -233,7 +240,7 @@ def test_speedup(reference, variant, count, duel, serve, clients, precision):  #
         sides.append(Requests(clients(serve(name)[0]), encoder_of(name), images=count))
         warm_up(sides[-1], name)
     floor = by_precision(FLOORS[reference, count][variant], precision)
-    duel(*sides, floor=floor, check=check_of(*sides), budget=5)
+    duel(*sides, floor=floor, check=check_of(*sides), budget=BUDGET)
 
 
 def check_of(reference, candidate):
@@ -272,14 +279,14 @@ def test_share_of_the_matrix_product(duel, precision):
 
     shares = SHARES_AMX if llvm.get_host_cpu_features().get("amx-int8") else SHARES
     floor = shares[precision] * repeat * PRODUCT_FLOPS / (SHARED * FLOPS)
-    duel(multiply_repeatedly, partial(run, images), floor=floor, budget=5)
+    duel(multiply_repeatedly, partial(run, images), floor=floor, budget=BUDGET)
 
 
 def test_32_clients_against_one_with_64(duel, serve, clients):
     url, _ = serve(BEST)
     one = Requests(clients(url), as_npy, images=64)
     crowd = Requests(clients(url, CLIENTS), as_npy, requests=2 * CLIENTS)
-    duel(one, crowd, floor=CROWD_FLOOR, check=check_of(one, crowd), budget=5)
+    duel(one, crowd, floor=CROWD_FLOOR, check=check_of(one, crowd), budget=BUDGET)
 
 
 @pytest.mark.parametrize("peer", PEERS)
@@ -300,7 +307,7 @@ def test_against_peers(peer, duel, serve, clients, note):
             side.seconds.clear()
         with contextlib.closing(SuspendedServers(process, our_process)) as servers:
             theirs.turn, ours.turn = partial(servers.turn_of, process), partial(servers.turn_of, our_process)
-            duel(theirs, ours, floor=PEER_FLOORS[peer], check=check_of(theirs, ours), budget=5)
+            duel(theirs, ours, floor=PEER_FLOORS[peer], check=check_of(theirs, ours), budget=BUDGET)
     note("p99", 1e3 * p99(ours.seconds), "ms")
     note(f"p99 with {peer}", 1e3 * p99(theirs.seconds), "ms")
 
@@ -314,7 +321,7 @@ def test_against_int8_runtimes(runtime, images, duel, precision):
     pixels = drawn(images, 4, 224)
     _, predict = fastest(RUNTIMES[runtime](pixels))
     run = prepare(ServingConfig(precision=precision)).run
-    duel(predict, lambda: run(pixels).numpy(), floor=RUNTIME_FLOOR, check=assert_agreement, budget=30)
+    duel(predict, lambda: run(pixels).numpy(), floor=RUNTIME_FLOOR, check=assert_agreement, budget=BUDGET)
 
 
 def assert_agreement(theirs, ours):

@@ -26,9 +26,10 @@ def url(app, listen):
 
 
 def test_every_address_is_described(app, url):
-    described = {label.partition(" ")[2] for label in operations(url)}
+    described = app.test_client().get("/openapi.json").json["paths"]
     routes = {rule.rule.replace("<model>", TINY) for rule in app.url_map.iter_rules() if "<version>" not in rule.rule}
-    assert described == routes
+    assert set(described) == routes
+    assert {label.partition(" ")[2] for label in operations(url)} >= routes - {"/openapi.json"}
 
 
 def test_answers_are_as_their_schemas_say(url):
@@ -62,11 +63,11 @@ def test_the_description_follows_the_configuration(app):
 )
 def test_what_schemathesis_sends(label, url):
     statuses = fuzz(url, operations(url)[label], COUNT)
-    assert sum(statuses.values()) >= COUNT / 3  # fewer if there are no more requests of this kind
     if label.startswith("POST"):
+        assert statuses.total() >= COUNT
         assert set(statuses) & {400, 413, 415, 422}, statuses
     else:
-        assert statuses[200], statuses
+        assert set(statuses) == {200}, statuses
 
 
 def test_the_fuzz_sees_a_500(app, url):
@@ -74,5 +75,5 @@ def test_the_fuzz_sees_a_500(app, url):
         raise RuntimeError("no")
 
     app.view_functions["ready"] = fail
-    with pytest.raises(Exception, match="Server error"):
+    with pytest.raises(AssertionError, match=r"500: .*the server failed"):
         fuzz(url, operations(url)["GET /ready"], 5)

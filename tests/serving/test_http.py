@@ -318,6 +318,8 @@ def test_every_refusal_of_the_runtime_has_a_status():
         "ModelFailedError": (500, None),
         "LoadingError": (503, 1),
         "LoadFailedError": (503, 1),
+        "MemoryLowError": (503, 1),
+        "ModelLostError": (503, None),
         "DrainingError": (503, 1),
         "DeadlinePassedError": (504, None),
     }

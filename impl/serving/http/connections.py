@@ -11,6 +11,7 @@ from typing import Any
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
+from waitress.utilities import RequestEntityTooLarge
 
 from .logs import log_request
 
@@ -35,6 +36,16 @@ class StrictParser(HTTPRequestParser):
         super().__init__(adj)
         self.begun = time.monotonic()
 
+    def received(self, data: bytes) -> int:
+        """Take bytes of the request; return how many belong to it. A chunk that will be too long is refused at once."""
+        consumed = super().received(data)
+        request: Any = self  # waitress's stubs lack some of its attributes; so again below
+        most = request.adj.max_request_body_size
+        if not request.completed and getattr(request.body_rcv, "chunk_remainder", 0) > most:
+            request.error = RequestEntityTooLarge(f"exceeds max_body of {most}")
+            request.completed = True
+        return consumed
+
     def parse_header(self, header_plus: bytes) -> None:
         """Read the header.
 
@@ -51,7 +62,7 @@ class StrictParser(HTTPRequestParser):
         if b"content-length" in names and b"transfer-encoding" in names:
             raise ParsingError("there are both content-length and transfer-encoding")
         super().parse_header(header_plus)
-        request: Any = self  # waitress's stubs lack some of these; so again below
+        request: Any = self
         if request.version not in ("1.0", "1.1"):
             raise ParsingError("the version is neither HTTP/1.0 nor HTTP/1.1")
         if request.version == "1.0" and b"transfer-encoding" in names:
