@@ -28,10 +28,11 @@ def use_writable_places() -> None:
     Raises:
         OSError: Not even a temporary folder can be made; the message says what to do.
     """
-    folder = cache_folder()
-    if reason := _unwritable(folder):
+    folder, reason = _cache()
+    if reason:
         temporary = _temporary(reason)
-        _link(folder, temporary)
+        if folder:
+            _link(folder, temporary)
         os.environ[CACHE_VARIABLE] = str(temporary)
         log.warning(
             "what is kept is lost at the end, and the next start is as slow as this one: %s; set %s to a folder that "
@@ -43,10 +44,19 @@ def use_writable_places() -> None:
         os.environ[NUMBA_VARIABLE] = str(cache_folder() / "numba")
 
 
+def _cache() -> tuple[Path | None, str | None]:
+    """Return the folder of the cache, None if there is no home directory, and why it cannot be written, if so."""
+    try:
+        folder = cache_folder()
+    except (OSError, RuntimeError) as error:
+        return None, f"there is no home directory ({error})"
+    if not folder.is_absolute():  # older versions of platformdirs leave "~" as it is
+        return None, f"there is no home directory for {folder}"
+    return folder, _unwritable(folder)
+
+
 def _unwritable(folder: Path) -> str | None:
     """Return why a folder cannot be made or written, None if it can."""
-    if not folder.is_absolute():  # there is no home directory, and "~" is nobody's
-        return f"there is no home directory for {folder}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -68,7 +78,7 @@ def _temporary(reason: str) -> Path:
 
 def _link(source: Path, target: Path) -> None:
     """Link all files of a folder that can be read into another one; what is written there replaces the links."""
-    for path in source.rglob("*") if source.is_absolute() else ():
+    for path in source.rglob("*"):
         if path.is_file() and os.access(path, os.R_OK):
             link = target / path.relative_to(source)
             link.parent.mkdir(parents=True, exist_ok=True)

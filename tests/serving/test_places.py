@@ -76,11 +76,17 @@ def test_a_tree_that_cannot_be_written(kept, unwritable):
     assert Path(os.environ[places.NUMBA_VARIABLE]).parent == kept
 
 
-def test_no_home_directory(kept, monkeypatch, caplog):
-    monkeypatch.setattr(places, "cache_folder", lambda: Path("~/.cache"))
+def no_home():
+    raise RuntimeError("could not determine the home directory")
+
+
+@pytest.mark.parametrize("folder", [no_home, lambda: Path("~/.cache")])
+def test_no_home_directory(folder, kept, monkeypatch, caplog):
+    """A user without a name and without HOME, with newer and older versions of platformdirs."""
+    monkeypatch.setattr(places, "cache_folder", folder)
     places.use_writable_places()
     assert not Path("~").exists()
-    assert "there is no home directory for ~/.cache" in caplog.text
+    assert "there is no home directory" in caplog.text
     assert Path(os.environ[CACHE_VARIABLE]).is_dir()
 
 

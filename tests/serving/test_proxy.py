@@ -31,9 +31,7 @@ def tls(tmp_path_factory):
     """A certificate for localhost, its key, and one user."""
     folder = tmp_path_factory.mktemp("proxy") / "tls"
     folder.mkdir()
-    command = (
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-    )
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
     files = ["-addext", "subjectAltName=DNS:localhost", "-out", "certificate.pem", "-keyout", "key.pem"]
     subprocess.run([*command.split(), *files], cwd=folder, check=True, capture_output=True)
     subprocess.run(["htpasswd", "-bcB", "users", "user", "secret"], cwd=folder, check=True, capture_output=True)
