@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import re
+import shutil
 import socket
 import sys
 import threading
@@ -126,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns of full queues and of clients that disconnect
     variant = VARIANTS[options.variant]
     try:
-        use_writable_places()
+        temporary = use_writable_places()
         # An address that cannot be used is said at once, and not once the model is loaded.
         _expect_free(options.host, options.port)
         app = variant(config)
@@ -145,6 +146,8 @@ def main(arguments: list[str] | None = None) -> int:
     status = 1 if service and service.failure else 0
     if service and service.working:  # the interpreter would wait for its threads, however long they take
         log.warning("what was still loaded or decoded is given up")
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
         logging.shutdown()
         sys.stdout.flush()
         os._exit(status)

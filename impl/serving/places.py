@@ -20,14 +20,18 @@ NUMBA_VARIABLE = "NUMBA_CACHE_DIR"
 log = logging.getLogger(__name__)
 
 
-def use_writable_places() -> None:
+def use_writable_places() -> Path | None:
     """Set the environment so that every folder that a server writes to can be written.
 
     Numba reads its variable when it is imported, and keeps compiled kernels beside their source where it can.
 
+    Returns:
+        The temporary folder, if there is one. The interpreter removes it when it ends.
+
     Raises:
         OSError: Not even a temporary folder can be made; the message says what to do.
     """
+    temporary = None
     folder, reason = _cache()
     if reason:
         temporary = _temporary(reason)
@@ -42,6 +46,7 @@ def use_writable_places() -> None:
     compiled = Path(__file__).parent / "model" / "__pycache__"
     if NUMBA_VARIABLE not in os.environ and _unwritable(compiled):
         os.environ[NUMBA_VARIABLE] = str(cache_folder() / "numba")
+    return temporary
 
 
 def _cache() -> tuple[Path | None, str | None]:

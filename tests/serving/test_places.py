@@ -143,7 +143,10 @@ def test_a_server_without_a_home_and_with_nothing_that_can_be_kept(start, tmp_pa
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_server_that_loads_ends_at_once(start, number, tmp_path):
     """The model would take a minute more."""
-    process = start(str(SLOW_START), str(tmp_path / "release"), "optimised", "--precision", "float32", "--log-json")
+    process = start(
+        *(str(SLOW_START), str(tmp_path / "release"), "optimised", "--precision", "float32", "--log-json"),
+        **{CACHE_VARIABLE: NOWHERE, "TMPDIR": str(tmp_path)},
+    )
     wait_until(lambda: _answers(psutil.Process(process.pid)), 120)
     process.send_signal(number)
     begun = time.monotonic()
@@ -151,6 +154,7 @@ def test_a_server_that_loads_ends_at_once(start, number, tmp_path):
     assert process.returncode == 0, errors
     assert time.monotonic() - begun < 20
     assert "what was still loaded or decoded is given up" in errors
+    assert not list(tmp_path.glob("serving-*"))
 
 
 def _answers(process):
