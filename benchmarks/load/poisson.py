@@ -4,7 +4,7 @@ The times are a Poisson process, as requests of many people who do not know of e
 one slow batch makes all late that wait behind it. A bet on single requests takes a quiet time for evidence about them
 all: at a rate at which more than 1 % are late in the long run, it "proves" in most simulated runs that fewer are
 (`tests/serving/test_load.py`). So a bet is on windows of a second or more, longer than a burst, and on their shares of
-requests that are in time: a window is one observation, whatever happens in it. It takes some 900 windows without any
+requests that are in time: a window is one observation, whatever happens in it. It takes 984 windows without any
 late request to prove that at most 1 % are late, with an error of 0.1 %.
 """
 

@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; write FOLDER/rates.json and FOLDER/rates.svg; return 0 if every claim was proven."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load.rates", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=20, help="per rate and server, for the curve")
-    parser.add_argument("--minutes", type=float, default=20, help="at most for the proof of our rate")
+    parser.add_argument("--minutes", type=float, default=25, help="at most for the proof of our rate")
     parser.add_argument("--peer-minutes", type=float, default=5, help="at most for each proof that a peer is late")
     parser.add_argument("--out", type=Path, default=Path(".results"), metavar="FOLDER")
     parser.add_argument("--servers", nargs="*", default=list(PEERS), choices=list(PEERS), help="peers to measure")
