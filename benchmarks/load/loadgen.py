@@ -46,7 +46,6 @@ def run_loadgen(load: OpenLoop, rate: float, bound: float, seconds: float, folde
 
     Raises:
         ImportError: mlcommons-loadgen is not installed.
-        OSError: A connection failed.
     """
     import mlperf_loadgen  # noqa: PLC0415 - there are wheels for some platforms only
 

@@ -170,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if find_spec("mlperf_loadgen"):
             run = run_loadgen(load, PROVEN * capacity, bound, 3 * options.seconds, options.out / "loadgen")
             record["loadgen"] = asdict(run)
+    save(options.out, record, curves)
     for name in options.servers:
         peer = PEERS[name]
         if not peer.installed:
@@ -179,17 +180,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with loaded(Server.of_peer(peer)) as (_, load):
             curves[name] = show(name, curve(load, rates, bound, options.seconds))
             record["proofs"][name] = proven(load, PROVEN / MARGIN * capacity, bound, options.peer_minutes)
+        save(options.out, record, curves)
 
-    record["curves"] = {name: [asdict(each) for each in points] for name, points in curves.items()}
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "rates.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    draw(options.out / "rates.svg", curves, bound)
     wanted = {name: "at most 1 % late" if name == best else "more than 1 % late" for name in record["proofs"]}
     for name, proof in record["proofs"].items():
         holds = "proven" if proof["verdict"] == wanted[name] else "NOT PROVEN"
         print(f"{name}, {proof['rate']:.1f} requests per second, {wanted[name]}: {holds} ({proof})")
     print(f"LoadGen: {record['loadgen'] or 'not installed'}")
     return int(any(proof["verdict"] != wanted[name] for name, proof in record["proofs"].items()))
+
+
+def save(folder: Path, record: dict[str, Any], curves: dict[str, list[Point]]) -> None:
+    """Write what was measured so far: a proof takes minutes, and what follows it may fail."""
+    record["curves"] = {name: [asdict(each) for each in points] for name, points in curves.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rates.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    draw(folder / "rates.svg", curves, record["bound"])
 
 
 def show(name: str, points: Iterator[Point]) -> list[Point]:

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import math
+import socketserver
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from benchmarks.gate.measure.share import prove_share
 from benchmarks.load import rates
 from benchmarks.load.clients import WrongAnswerError
 from benchmarks.load.loadgen import run_loadgen
-from benchmarks.load.open_loop import PICTURES, SEED, OpenLoop
+from benchmarks.load.open_loop import NOT_ANSWERED, PICTURES, SEED, OpenLoop
 from benchmarks.load.overload import overload
 from benchmarks.load.poisson import Window, arrivals, windows
 from benchmarks.load.servers import SuspendedServers, running
@@ -166,6 +167,18 @@ def test_a_refused_request_is_late(instant, monkeypatch):
     assert sum(map(math.isinf, part.seconds)) == len(part.replies) // 2 > 20
     assert part.in_time(1e9) == pytest.approx(0.5, abs=0.05)
     assert Window([]).in_time(0.0) == 1
+
+
+def test_a_connection_that_is_closed_is_a_request_without_an_answer(instant, monkeypatch):
+    monkeypatch.setattr("benchmarks.load.poisson.LEAD_IN", 0.0)
+
+    def close(_handler):
+        raise ConnectionResetError
+
+    monkeypatch.setattr(socketserver.BaseServer, "handle_error", lambda *_request: None)
+    (part,) = itertools.islice(windows(instant(do_POST=close), 50.0, seed=5, seconds=0.5, count=1), 1)
+    assert {reply.answer.status for reply in part.replies} == {NOT_ANSWERED}
+    assert part.in_time(1e9) == 0
 
 
 def test_wrong_predictions_end_the_load(instant):
