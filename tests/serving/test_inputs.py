@@ -367,7 +367,7 @@ def test_kserve(client, expected_classes):
         assert np.allclose(values, probabilities, atol=1e-6)
         assert output["parameters"]["binary_data_size"] == len(answer.data) - length
 
-    assert "binary_tensor_data" in client.get("/v2").json["extensions"]
+    assert client.get("/v2").json["extensions"] == ["binary_tensor_data", "model_configuration", "statistics"]
     assert client.get("/v2/health/live").json == {"live": True}
     assert client.get("/v2/health/ready").json == {"ready": True}
     assert client.get(f"/v2/models/{TINY}/ready").json["ready"] is True

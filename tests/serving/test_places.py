@@ -1,4 +1,4 @@
-"""A server where little can be written, near its limit of memory, and when it is told to end."""
+"""A server where little can be written, near its limit of memory, and when a signal ends it."""
 
 import contextlib
 import mmap

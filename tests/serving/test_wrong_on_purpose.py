@@ -224,7 +224,8 @@ def findings(**changes):
         **{
             "capacity": 40,
             "right": [320, 320],
-            "statuses": Counter({"400": 10_000}),
+            "malformed": Counter({"400": 10_000}),
+            "fuzzed": Counter({"400": 10_000, "504": 1}),
             "good": [Reply(Answer(200, {}, {}, 0.1), 3, 0.1)],
             "health": [0.002],
             "overloaded": GOOD_OUTCOME,
@@ -238,8 +239,10 @@ def findings(**changes):
     ("changes", "missed"),
     [
         ({}, []),
-        ({"statuses": Counter({"400": 9_999, "500": 1})}, ["for malformed requests"]),
-        ({"statuses": Counter({"none": 1}), "right": [320, 319]}, ["every answer right", "for malformed requests"]),
+        ({"malformed": Counter({"400": 9_999, "500": 1})}, ["for malformed requests"]),
+        ({"malformed": Counter({"400": 9_999, "504": 1})}, ["for malformed requests"]),
+        ({"fuzzed": Counter({"400": 9_999, "500": 1})}, ["for what schemathesis makes"]),
+        ({"malformed": Counter({"none": 1}), "right": [320, 319]}, ["every answer right", "for malformed requests"]),
         ({"good": []}, ["every good request beside them"]),
         ({"good": [Reply(Answer(429, {}, {}, 0.1), 3, 0.1)]}, ["every good request beside them"]),
         ({"health": [0.002, 0.6]}, ["/health within 0.5 s"]),
