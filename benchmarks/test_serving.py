@@ -66,10 +66,10 @@ BASELINE_ROUNDS = 3
 #   AMD EPYC (Zen 4), 2 cores, Python 3.11, 2026-11-27   observed
 #   baseline / optimised, 1 image                        49 (44 to 54)
 #   baseline / optimised, 8 images                       10.5 (10.3 to 11)
-#   preloaded / optimised, 4 images                      5.2 (5.0 to 5.6)
+#   preloaded / optimised, 4 images                      5.1 (5.1 to 5.2)
 #
 # Between the dates of the second table the floors of int8 were 12, 6 and 3 instead of 25, 8 and 5. The last machine is
-# near the third: 21 pairs do not prove it. 64 images are timed in the table and not asserted: observed were 11.2 times
+# near the third: 139 pairs prove it, and 21 do not. 64 images are timed in the table and not asserted: observed were 11.2 times
 # the baseline, and a proof, 20 pairs of 14 s, takes too long.
 FLOORS = {
     ("baseline", 1): dict(preloaded=2, memoised=2, optimised=dict(int8=25, bfloat16=15, float32=5)),
