@@ -69,8 +69,8 @@ BASELINE_ROUNDS = 3
 #   preloaded / optimised, 4 images                      5.1 (5.1 to 5.2)
 #
 # Between the dates of the second table the floors of int8 were 12, 6 and 3 instead of 25, 8 and 5. The last machine is
-# near the third: 139 pairs prove it, and 21 do not. 64 images are timed in the table and not asserted: observed were 11.2 times
-# the baseline, and a proof, 20 pairs of 14 s, takes too long.
+# near the third: 139 pairs prove it, and 21 do not. 64 images are timed in the table and not asserted: observed were
+# 11.2 times the baseline, and a proof, 20 pairs of 14 s, takes too long.
 FLOORS = {
     ("baseline", 1): dict(preloaded=2, memoised=2, optimised=dict(int8=25, bfloat16=15, float32=5)),
     ("baseline", 8): dict(optimised=dict(int8=8, bfloat16=4, float32=1.5)),
