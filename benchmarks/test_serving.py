@@ -76,8 +76,6 @@ FLOORS = {
     ("baseline", 8): dict(optimised=dict(int8=8, bfloat16=4, float32=1.5)),
     ("preloaded", 4): dict(optimised=dict(int8=5, bfloat16=2, float32=1)),
 }
-# Seconds for a floor that the least number of pairs does not decide. Those alone take 20 to 110 s.
-BUDGET = 180
 CLAIMS = [(reference, name, images) for (reference, images), floors in FLOORS.items() for name in floors]
 # Requests before a duel. The baseline's first take 4.4 to 4.7 s instead of 1.6, until each of the server's two threads
 # has the memory for its model.
@@ -240,7 +238,7 @@ def test_speedup(reference, variant, count, duel, serve, clients, precision):  #
         sides.append(Requests(clients(serve(name)[0]), encoder_of(name), images=count))
         warm_up(sides[-1], name)
     floor = by_precision(FLOORS[reference, count][variant], precision)
-    duel(*sides, floor=floor, check=check_of(*sides), budget=BUDGET)
+    duel(*sides, floor=floor, check=check_of(*sides))
 
 
 def check_of(reference, candidate):
@@ -279,14 +277,14 @@ def test_share_of_the_matrix_product(duel, precision):
 
     shares = SHARES_AMX if llvm.get_host_cpu_features().get("amx-int8") else SHARES
     floor = shares[precision] * repeat * PRODUCT_FLOPS / (SHARED * FLOPS)
-    duel(multiply_repeatedly, partial(run, images), floor=floor, budget=BUDGET)
+    duel(multiply_repeatedly, partial(run, images), floor=floor)
 
 
 def test_32_clients_against_one_with_64(duel, serve, clients):
     url, _ = serve(BEST)
     one = Requests(clients(url), as_npy, images=64)
     crowd = Requests(clients(url, CLIENTS), as_npy, requests=2 * CLIENTS)
-    duel(one, crowd, floor=CROWD_FLOOR, check=check_of(one, crowd), budget=BUDGET)
+    duel(one, crowd, floor=CROWD_FLOOR, check=check_of(one, crowd))
 
 
 @pytest.mark.parametrize("peer", PEERS)
@@ -307,7 +305,7 @@ def test_against_peers(peer, duel, serve, clients, note):
             side.seconds.clear()
         with contextlib.closing(SuspendedServers(process, our_process)) as servers:
             theirs.turn, ours.turn = partial(servers.turn_of, process), partial(servers.turn_of, our_process)
-            duel(theirs, ours, floor=PEER_FLOORS[peer], check=check_of(theirs, ours), budget=BUDGET)
+            duel(theirs, ours, floor=PEER_FLOORS[peer], check=check_of(theirs, ours))
     note("p99", 1e3 * p99(ours.seconds), "ms")
     note(f"p99 with {peer}", 1e3 * p99(theirs.seconds), "ms")
 
@@ -321,7 +319,7 @@ def test_against_int8_runtimes(runtime, images, duel, precision):
     pixels = drawn(images, 4, 224)
     _, predict = fastest(RUNTIMES[runtime](pixels))
     run = prepare(ServingConfig(precision=precision)).run
-    duel(predict, lambda: run(pixels).numpy(), floor=RUNTIME_FLOOR, check=assert_agreement, budget=BUDGET)
+    duel(predict, lambda: run(pixels).numpy(), floor=RUNTIME_FLOOR, check=assert_agreement)
 
 
 def assert_agreement(theirs, ours):

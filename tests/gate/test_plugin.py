@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from benchmarks.gate.measure.duel import run_duel
 from benchmarks.gate.report import json_report
 
 from .duel_suite import run, saved_file
@@ -59,6 +60,27 @@ def test_a_floor_that_stays_unproven_fails_too(pytester, suite):
     suite(more=UNEVEN)
     result = run(pytester, "-k", "uneven", failed=1)
     result.stdout.fnmatch_lines(["E *neither proven nor disproved*nothing finer*--budget*", "*floor unproven*"])
+
+
+class Budgets:
+    """A runner that notes the seconds of each duel."""
+
+    def __init__(self):
+        self.seen = []
+
+    def pytest_gate_runner(self):
+        def run(*duel, budget, **settings):
+            self.seen.append(budget)
+            return run_duel(*duel, budget=0, **settings)
+
+        return run
+
+
+@pytest.mark.parametrize(("options", "seconds"), [((), 180), (("--budget=7",), 7)])
+def test_a_floor_has_three_minutes_or_what_is_asked_for(pytester, suite, quick_self_checks, options, seconds):
+    quick_self_checks[:] = [budgets := Budgets()]
+    run(pytester, *options)
+    assert budgets.seen == [seconds]
 
 
 def test_a_wrong_result_fails_and_is_not_recorded(pytester, suite):

@@ -60,7 +60,7 @@ def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
             candidate,
             questions(floor, saved),
             alpha=session.alpha,
-            budget=session.settings.budget if budget is None else budget,
+            budget=session.settings.floor_budget if budget is None else budget,
             seed=session.seed(request.node.nodeid),
             check=check,
             progress=progress_of(request.config, name),
@@ -95,7 +95,7 @@ def share(request: pytest.FixtureRequest, note: Callable[..., None]) -> Callable
         if proven:
             raise RuntimeError("one proof per test: alpha is not split for a second one")
         measuring = not request.config.getoption("benchmark_disable")
-        seconds = session.settings.budget if budget is None else budget
+        seconds = session.settings.floor_budget if budget is None else budget
         proven.append(prove_share(outcomes, least=least, alpha=session.alpha, budget=seconds if measuring else 0.0))
         note("held", proven[0].value, "share")
         note("trials", proven[0].trials)

@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--budget",
         type=float,
         metavar="SECONDS",
-        help="time after which a duel ends without a verdict (default: 30; with --against, see --gate-minutes)",
+        help="time after which a duel ends without a verdict (default: 180; with --against, see --gate-minutes)",
     )
     add(
         "--gate-minutes",

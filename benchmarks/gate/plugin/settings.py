@@ -9,7 +9,10 @@ import pytest
 from ..judge.rules import revision_questions
 from ..measure.bets import Question
 
-BUDGET = 30.0  # seconds of a duel that takes no turns
+BUDGET = 30.0  # seconds of a duel with another revision that takes no turns
+# Seconds of a floor's proof. A pair may take seconds: where the least number of pairs took 31, one pair that a noisy
+# neighbour hit left a ratio of 11 above a floor of 6 unproven (Intel Xeon, two shared cores, 2026-11-27).
+FLOOR_BUDGET = 180.0
 # That the duels against another revision share. In six minutes, 16 of this repository's 40 were `inconclusive` and 4 of
 # those blind, on code that had hardly changed (Intel Xeon, two shared cores, 2026-11-26).
 GATE_MINUTES = 10.0
@@ -21,7 +24,8 @@ class Settings:
 
     Attributes:
         alpha: probability of any wrong verdict; of the one duel in a process that confirms.
-        budget: seconds after which a duel ends without a verdict, if it takes no turns.
+        budget: seconds after which a duel with another revision ends without a verdict, if it takes no turns.
+        floor_budget: seconds after which a floor's duel, or the proof of a share, ends unproven.
         minutes: what the duels against another revision share, in turns; None if each has the `budget`.
         seed: of the coins that decide the order within pairs.
         tolerance: the slowdown that must not be missed, as a share.
@@ -35,6 +39,7 @@ class Settings:
 
     alpha: float
     budget: float
+    floor_budget: float
     seed: int
     minutes: float | None = None
     tolerance: float = 0.03
@@ -95,7 +100,8 @@ def read_settings(config: pytest.Config) -> Settings:
         raise pytest.UsageError(f"--tolerance, --blind (in per cent): {error}") from error
     return Settings(
         alpha=alpha,
-        budget=budget,
+        budget=BUDGET if budget is None else budget,
+        floor_budget=FLOOR_BUDGET if budget is None else budget,
         seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
         minutes=minutes,
         tolerance=tolerance,
@@ -109,16 +115,15 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
-def _time_limits(config: pytest.Config) -> tuple[float, float | None]:
-    """Return the seconds of a duel on its own, and the minutes that duels share; None if each is on its own."""
+def _time_limits(config: pytest.Config) -> tuple[float | None, float | None]:
+    """Return the seconds of each duel, or else the minutes that the duels with another revision share."""
     budget, minutes = config.getoption("budget"), config.getoption("gate_minutes")
     for option, value, unit in (("--budget", budget, "seconds"), ("--gate-minutes", minutes, "minutes")):
         if value is not None and not 0 <= value < float("inf"):
             raise pytest.UsageError(f"{option} is a number of {unit}, not {value}")
     if budget is not None and minutes is not None:
         raise pytest.UsageError("--budget is the time of each duel, --gate-minutes that of all: give one of them")
-    shared = GATE_MINUTES if minutes is None else minutes
-    return (BUDGET, shared) if budget is None else (budget, None)
+    return (budget, None) if budget is not None else (None, GATE_MINUTES if minutes is None else minutes)
 
 
 def settings_of(settings: Settings, node: pytest.Item) -> DuelSettings:
