@@ -27,9 +27,9 @@ $(READY): pyproject.toml requirements.lock
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r pyproject.toml $(EXTRAS:%=--extra %) -c requirements.lock
 	@touch $@
 
-bench: $(READY)  ## the main job: every case's table, ratios with intervals, verdicts against the saved run
+bench: $(READY)  ## the main job: every case's table, ratios with intervals, verdicts against the saved run (FULL=1: full sizes, peers)
 	@mkdir -p $(RESULTS)
-	$(BIN)/python -m pytest benchmarks --benchmark-compare --benchmark-json=$(RESULTS)/bench.json --gate-report=$(RESULTS)/bench.md $(ARGS)
+	$(BIN)/python -m pytest benchmarks --benchmark-compare --benchmark-json=$(RESULTS)/bench.json --gate-report=$(RESULTS)/bench.md $(if $(FULL),--full) $(ARGS)
 
 # New commits, with whatever is uncommitted beside them, are compared with the merge base of main; uncommitted work alone
 # with HEAD. Nothing new is an error: a commit that is compared with itself is always the same.
@@ -79,7 +79,7 @@ format: $(READY)  ## have ruff fix and format the code
 	$(BIN)/ruff format .
 
 baseline: $(READY)  ## save a run in benchmarks/baselines/, to be committed
-	$(BIN)/python -m pytest benchmarks --benchmark-save=$(shell git rev-parse --short HEAD) $(ARGS)
+	$(BIN)/python -m pytest benchmarks --benchmark-save=$(shell git rev-parse --short HEAD) --full $(ARGS)
 
 calibrate: $(READY)  ## the gate's error rates and power, measured on this machine beside three noisy neighbours
 	@mkdir -p $(RESULTS)

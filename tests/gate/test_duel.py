@@ -188,7 +188,7 @@ def test_no_pair_counts_that_is_found_wrong_later(place):
             budget=0,
             seed=1,
             check=Slow([], place),
-            progress=lambda pairs, _seconds: counted.append(pairs),
+            progress=lambda pairs, _seconds, _evidence: counted.append(pairs),
         )
     assert max(counted, default=0) < max(place - 1, 1)
 

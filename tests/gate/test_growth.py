@@ -54,7 +54,7 @@ def test_a_message_without_a_profile_says_why(slower):
     unprofiled = RevisionRow(**{**vars(slower), "unprofiled": "OSError: disk"})
     assert revision_failure(unprofiled, strict=False).splitlines()[1:] == [text]
     findings = Findings(compared=[unprofiled])
-    assert f"toy test_revision[a]: {text}" in list(terminal(findings))
+    assert f"toy test_revision[a]: {text}" in list(terminal(findings, 200))
     assert f"- toy test_revision[a]: {text}\n" in markdown(findings)
     assert "\n" not in revision_failure(slower, strict=False)
 

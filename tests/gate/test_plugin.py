@@ -79,7 +79,7 @@ class Budgets:
 @pytest.mark.parametrize(("options", "seconds"), [((), 180), (("--budget=7",), 7)])
 def test_a_floor_has_three_minutes_or_what_is_asked_for(pytester, suite, quick_self_checks, options, seconds):
     quick_self_checks[:] = [budgets := Budgets()]
-    run(pytester, *options)
+    pytester.runpytest_inprocess(*options)  # which proves the floor or, on a busy machine, does not
     assert budgets.seen == [seconds]
 
 

@@ -52,7 +52,7 @@ def test_both_forms_have_every_row(duel):
         remarks=["a remark"],
         results=["bench.json"],
     )
-    section, file = "\n".join(terminal(findings)), markdown(findings)
+    section, file = "\n".join(terminal(findings, 200)), markdown(findings)
     for text in (section, file):
         for words in (
             "floor holds",
@@ -79,7 +79,7 @@ def test_an_undecided_duel_reports_the_proven_limits(duel):
         "tie", lambda: None, lambda: None, [Question("floor", 1e9, 1e9)], alpha=0.5, budget=0, seed=1
     ).answers["floor"]
     duel.answers["floor"].verdict = "open"
-    text = "\n".join(terminal(Findings(duels=[JudgedDuel("a", duel, 1e9)])))
+    text = "\n".join(terminal(Findings(duels=[JudgedDuel("a", duel, 1e9)]), 200))
     assert "floor unproven" in text
     assert "nothing finer" in text
 

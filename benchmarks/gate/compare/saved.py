@@ -1,7 +1,7 @@
 """The duels and memory peaks of earlier runs, read from the files that pytest-benchmark saves."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,8 @@ class Run:
         tests: the ids of all tests that measured.
         duels: by test.
         memory: by test.
+        full: the ids of those that belong to the full run only; None if the run is older than that distinction.
+        seconds: that each test took, by id.
     """
 
     path: Path
@@ -39,11 +41,18 @@ class Run:
     tests: frozenset[str]
     duels: dict[str, Duel]
     memory: dict[str, Peaks]
+    full: frozenset[str] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """Return the file's name without its suffix."""
         return self.path.stem
+
+    @property
+    def quick(self) -> frozenset[str]:
+        """Return the ids of the tests that a quick run has too; none if that is not known."""
+        return frozenset() if self.full is None else self.tests - self.full
 
 
 def read(path: Path) -> Run:
@@ -59,7 +68,9 @@ def read(path: Path) -> Run:
         extra = content.get(KEY, {})
         memory = {name: Peaks(*map(int, peaks)) for name, peaks in extra.get("memory", {}).items()}
         tests = frozenset(saved) | set(memory) | set(extra.get("measures", []))
-        return Run(path, content["machine_info"].get("gate"), tests, duels, memory)
+        full = frozenset(extra["full"]) if "full" in extra else None
+        seconds = {name: float(took) for name, took in extra.get("seconds", {}).items()}
+        return Run(path, content["machine_info"].get("gate"), tests, duels, memory, full, seconds)
     except OSError as error:
         raise SavedRunError(f"the saved run {path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:

@@ -27,6 +27,7 @@ class Completeness:
     Attributes:
         missing: benchmarks that were not collected here.
         skipped: benchmarks that were skipped here.
+        moved: benchmarks of the quick run elsewhere that belong to the full run here, and were left out.
         admitted: ids of missing benchmarks whose removal was admitted.
         unused: admissions that fit no missing benchmark, and none whose work shrank.
         nothing_ran: whether the run measured nothing at all.
@@ -34,6 +35,7 @@ class Completeness:
 
     missing: tuple[Absence, ...]
     skipped: tuple[Absence, ...]
+    moved: tuple[Absence, ...]
     admitted: tuple[str, ...]
     unused: tuple[str, ...]
     nothing_ran: bool
@@ -41,7 +43,7 @@ class Completeness:
     @property
     def complete(self) -> bool:
         """Return whether nothing is wrong."""
-        return not (self.missing or self.skipped or self.unused or self.nothing_ran)
+        return not (self.missing or self.skipped or self.moved or self.unused or self.nothing_ran)
 
 
 def completeness(
@@ -53,6 +55,7 @@ def completeness(
     removed: Sequence[str],
     measured: bool,
     smaller: AbstractSet[str] = frozenset(),
+    moved: AbstractSet[str] = frozenset(),
 ) -> Completeness:
     """Compare the benchmarks that exist elsewhere with those that ran here.
 
@@ -64,9 +67,11 @@ def completeness(
         removed: admissions: an id, a test's name, or the name of its function.
         measured: whether any benchmark ran here.
         smaller: ids of benchmarks here whose work was admitted to be smaller, or may be, and is not of this run.
+        moved: ids of benchmarks that a quick run has elsewhere, and that this quick run left out.
     """
     absent = [test for test in sorted(known) if test not in collected]
-    admitted = [test for test in absent if _admitted(test, removed)]
+    left_out = [test for test in sorted(moved) if test in known]
+    admitted = [test for test in (*absent, *left_out) if _admitted(test, removed)]
     return Completeness(
         missing=tuple(Absence(test, known[test]) for test in absent if test not in admitted),
         skipped=tuple(
@@ -74,6 +79,7 @@ def completeness(
             for test, reason in skipped.items()
             if test in known and test not in unsupported and not _admitted(test, removed)
         ),
+        moved=tuple(Absence(test, known[test]) for test in left_out if test not in admitted),
         admitted=tuple(admitted),
         unused=tuple(name for name in removed if not any(admits(name, test) for test in (*admitted, *smaller))),
         nothing_ran=not measured,

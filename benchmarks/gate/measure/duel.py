@@ -28,7 +28,7 @@ FIRST_LOOK = 16  # pairs after which the effects of the order are looked at, and
 NOT_SAVED = {"candidate_seconds", "done", "parts"}  # of a duel
 
 Check = Callable[[Any, Any], object]
-Progress = Callable[[int, float], object]
+Progress = Callable[[int, float, float], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,8 @@ def run_duel(
             MAX_UNCHECKED pairs at most, so work must not return one object each time and refill it.
         decided: called after each pair with the answers, by question; whether they suffice. By default every needed
             question must be answered.
-        progress: called after each check, with the number of pairs that count and the seconds since the first pair.
+        progress: called after each check, with the number of pairs that count, the seconds since the first pair, and
+            how far the bets are, in [0, 1] (`Score.evidence`).
         evidence: the parts of this duel that were measured before; their pairs count. The seed must be a new one.
 
     Raises:
@@ -187,7 +188,7 @@ def run_duel(
                 order.add(pair.reference.wall, pair.candidate.wall, reference_first=pair.reference_first)
         elapsed = time.monotonic() - start
         if progress:
-            progress(score.pairs, elapsed)
+            progress(score.pairs, elapsed, score.evidence)
         finished = score.pairs >= least and (score.done or elapsed >= budget)
         if not (finished or discards) and len(times) >= look:
             look *= 2

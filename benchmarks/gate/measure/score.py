@@ -134,6 +134,13 @@ class Score:
         return not near or self.pairs >= 2 * self._settled
 
     @property
+    def evidence(self) -> float:
+        """Return how far the bets are, as the share of the logarithm of 1/alpha that the question furthest back has."""
+        open_ = [answer for answer in self.answers.values() if answer.question.needed and answer.verdict == "open"]
+        ahead = (max(answer.log_e_above, answer.log_e_below, 0.0) for answer in open_)
+        return min(ahead, default=-math.log(self.alpha)) / -math.log(self.alpha)
+
+    @property
     def slow_calls(self) -> float | None:
         """Return the share of additional slow calls that the pairs rule out; None if that was not asked."""
         shares = [answer.ruled_out(self.alpha) for answer in self.answers.values() if isinstance(answer, TailAnswer)]

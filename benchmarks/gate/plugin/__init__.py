@@ -2,5 +2,14 @@
 
 pytest_plugins = [
     f"{__name__}.{module}"
-    for module in ("options", "hooks", "fixtures", "against", "against_memory", "against_start", "profiling")
+    for module in (
+        "options",
+        "hooks",
+        "overview",
+        "fixtures",
+        "against",
+        "against_memory",
+        "against_start",
+        "profiling",
+    )
 ]

@@ -19,6 +19,7 @@ from ..report.tables import markdown, terminal
 from . import hookspecs
 from .benchmarks import claim
 from .compared import open_revision, open_sides
+from .requested import is_named
 from .saved_runs import anchor_storage, choose_runs
 from .session import CANARY, CONTROL, SESSION, Session
 from .settings import read_settings
@@ -41,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Open the session, and choose the saved run before pytest-benchmark loads it in its own hook, the last one."""
     config.addinivalue_line("markers", "gate(tolerance, blind, budget, clock): options for one test of `against`")
     config.addinivalue_line("markers", "measures: a test that measures time without the fixtures of a benchmark")
+    config.addinivalue_line("markers", "full: a benchmark of the full run only, see --full")
     settings = read_settings(config)
     runner = config.hook.pytest_gate_runner(config=config) or run_duel
     session = Session(settings, machine.describe(), runner)
@@ -94,6 +96,7 @@ def pytest_collection_modifyitems(
             item.fixturenames = [*_fixtures(item), "benchmark"]  # type: ignore[attr-defined] # a function's
             item.stash[UNUSED] = True
     gate.collected = frozenset(item.nodeid for item in items if measures(item))
+    gate.full = frozenset(item.nodeid for item in items if measures(item) and item.get_closest_marker("full"))
     # Counted before any test is deselected: jobs that split a suite with -k share its alpha.
     duels = sum(bool(DUELS & set(_fixtures(item))) for item in items)
     gate.duels = 1 if gate.settings.confirming else duels + len((CONTROL, CANARY))
@@ -101,6 +104,9 @@ def pytest_collection_modifyitems(
     wanted = [item for item in items if AGAINST.isdisjoint(_fixtures(item)) != gate.compares]
     if not gate.settings.starts:
         wanted = [item for item in wanted if "against_start" not in _fixtures(item)]
+    if not (gate.compares or gate.settings.full):
+        gate.left_out = frozenset(test for test in gate.full if not is_named(test, config))
+        wanted = [item for item in wanted if item.nodeid not in gate.left_out]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     asked = config.hook.pytest_gate_compares_work(config=config) is not False
     if gate.revision and asked and not gate.settings.confirming:
@@ -150,6 +156,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     gate = item.config.stash[SESSION]
     part = "selfcheck" if item.path == SELFCHECK else item.path.stem.removeprefix("test_")
     gate.findings.took[part] = gate.findings.took.get(part, 0.0) + report.duration
+    gate.seconds[item.nodeid] = gate.seconds.get(item.nodeid, 0.0) + report.duration
     if report.skipped and not (gate.turns and item.nodeid in gate.turns.deferred):
         gate.skipped[item.nodeid] = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
     if report.failed:
@@ -168,6 +175,8 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
     output_json[saved.KEY] = {
         "memory": {row.test: [row.reference, row.candidate] for row in gate.findings.memory},
         "measures": sorted(gate.measured),
+        "full": sorted(gate.full),
+        "seconds": {test: round(seconds, 3) for test, seconds in gate.seconds.items()},
         "notes": notes,
     }
 
@@ -231,7 +240,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         gate = config.stash[SESSION]
         if gate.findings:
             terminalreporter.section("gate" if gate.gated else "duels")
-            for line in terminal(gate.findings):
+            for line in terminal(gate.findings, terminalreporter._tw.fullwidth):  # noqa: SLF001 - as pytest sees it
                 terminalreporter.write_line(line)
             if gate.findings.duels or gate.findings.compared:
                 terminalreporter.write_line(f"--duel-seed {gate.settings.seed} repeats the order within every pair")

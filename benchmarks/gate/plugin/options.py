@@ -64,6 +64,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="with --against: duel the starts of processes as well, which takes minutes more",
     )
+    add(
+        "--full",
+        action="store_true",
+        help="run the benchmarks marked `full` as well: full sizes, peers, whatever takes minutes",
+    )
     add("--gate-report", type=Path, metavar="FILE", help="write the gate's findings as Markdown")
     add("--gate-json", type=Path, metavar="FILE", help="write the gate's findings as JSON, see gate.schema.json")
     # For processes that confirm: the side to load first ("reference" or "candidate"), and the package.

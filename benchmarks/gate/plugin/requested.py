@@ -12,12 +12,24 @@ def requested_paths(config: pytest.Config) -> list[str]:
 
 def is_requested(test: str, config: pytest.Config) -> bool:
     """Return whether pytest would collect a test, given by its id, if it existed."""
+    return bool(_requests(test, config))
+
+
+def is_named(test: str, config: pytest.Config) -> bool:
+    """Return whether the command line names a test, by its id or its function's or class's, not only by its file."""
+    return any(_requests(test, config))
+
+
+def _requests(test: str, config: pytest.Config) -> list[str]:
+    """Return the names, empty for a whole file or folder, by which the command line asks for a test."""
     file, _, name = test.partition("::")
     place = config.rootpath / file
-    return any(
-        place.is_relative_to(path) and (not wanted or name == wanted or name.startswith((f"{wanted}[", f"{wanted}::")))
+    return [
+        wanted
         for path, wanted in _arguments(config)
-    )
+        if place.is_relative_to(path)
+        and (not wanted or name == wanted or name.startswith((f"{wanted}[", f"{wanted}::")))
+    ]
 
 
 def _arguments(config: pytest.Config) -> list[tuple[Path, str]]:

@@ -45,6 +45,7 @@ def choose_runs(config: pytest.Config, session: Session) -> None:
         option.benchmark_compare = str(runs[0].path)
     else:
         runs = [saved.read(path) for path in paths]
+    session.known_seconds = runs[-1].seconds
     for run in runs:
         unlike = "; ".join(machine.differences(session.machine, run.machine))
         if not unlike:

@@ -97,6 +97,7 @@ def _completeness(session: Session, config: pytest.Config) -> tuple[Completeness
         removed=session.settings.removed,
         measured=bool(found.compared or found.duels or found.memory or session.failed & session.collected),
         smaller=smaller,
+        moved=session.left_out & frozenset(test for run in session.runs for test in run.quick),
     )
     return result, problems
 

@@ -62,10 +62,14 @@ class Session:
         works: the work of the benchmarks, compared with --against and not in processes that confirm.
         duels: the number of duels that share alpha.
         collected: ids of the tests that measure, deselected ones included.
+        full: those of them that belong to the full run only.
+        left_out: those that this run leaves out for that reason.
         findings: its results.
         skipped: the reasons of skipped tests, by id.
         failed: ids of failed tests.
         measured: ids of tests with the mark `measures` that ran.
+        seconds: that each test took, set-up included, by id.
+        known_seconds: likewise, in a saved run, of another machine perhaps.
         peaks: peak memory in bytes, by the pickled function and arguments.
         plan: of the environments of the two sides; None if they share this one.
         pairs: their processes, likewise.
@@ -82,10 +86,14 @@ class Session:
     works: Works = field(default_factory=Works)
     duels: int = 1
     collected: frozenset[str] = frozenset()
+    full: frozenset[str] = frozenset()
+    left_out: frozenset[str] = frozenset()
     findings: Findings = field(default_factory=Findings)
     skipped: dict[str, str] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
     measured: set[str] = field(default_factory=set)
+    seconds: dict[str, float] = field(default_factory=dict, repr=False)
+    known_seconds: dict[str, float] = field(default_factory=dict, repr=False)
     peaks: dict[bytes, int] = field(default_factory=dict)
     plan: Plan | None = None
     pairs: Pairs | None = None

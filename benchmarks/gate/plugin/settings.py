@@ -33,6 +33,7 @@ class Settings:
         strict: whether an inconclusive duel fails its test.
         removed: names of benchmarks whose removal is admitted.
         starts: whether the starts of processes are compared as well.
+        full: whether the benchmarks of the full run are measured as well.
         confirming: in a process that confirms, the side to load first ("reference" or "candidate"); empty elsewhere.
         package: in a process that confirms, the package to load in that order.
     """
@@ -47,6 +48,7 @@ class Settings:
     strict: bool = False
     removed: tuple[str, ...] = ()
     starts: bool = False
+    full: bool = False
     confirming: str = ""
     package: str = ""
 
@@ -110,6 +112,7 @@ def read_settings(config: pytest.Config) -> Settings:
         strict=bool(config.getoption("strict", default=False) or _ini(config, "strict")),
         removed=removed,
         starts=config.getoption("starts"),
+        full=config.getoption("full"),
         confirming=confirming,
         package=package,
     )

@@ -30,10 +30,8 @@ def annotations(
         return
     for failed in [*reporter.getreports("failed"), *reporter.getreports("error")]:
         file, line, _ = failed.location
-        crash = getattr(failed.longrepr, "reprcrash", None)
-        message = crash.message if crash else str(failed.longrepr)
         title = _escaped(failed.head_line or file)
-        yield f"::error file={file},line={(line or 0) + 1},title={title}::{_escaped(message)}"
+        yield f"::error file={file},line={(line or 0) + 1},title={title}::{_escaped(message_of(failed))}"
     for row in findings.compared:
         if row.verdict == "inconclusive":
             file = row.test.partition("::")[0]
@@ -42,6 +40,12 @@ def annotations(
         if unknown.verdict == "not compared" and not unknown.removed:
             file = unknown.test.partition("::")[0]
             yield f"::warning file={file},title={_escaped(unknown.name)}::{_escaped(work.remark(unknown))}"
+
+
+def message_of(failed: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return why a test failed, without its stack."""
+    crash = getattr(failed.longrepr, "reprcrash", None)
+    return str(crash.message if crash else failed.longrepr)
 
 
 def _escaped(text: str) -> str:

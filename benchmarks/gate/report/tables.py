@@ -1,5 +1,6 @@
 """The findings as a section in the terminal and as a Markdown file, with the same rows."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
@@ -40,12 +41,12 @@ PROFILE_ROWS = 20
 Row = tuple[str, ...]
 
 
-def terminal(findings: Findings) -> Iterator[str]:
-    """Yield the section's lines."""
+def terminal(findings: Findings, width: int) -> Iterator[str]:
+    """Yield the section's lines; a test's notes that are wider than `width` have a line each."""
     for header, rows in _tables(findings):
         yield from table(header, rows, "plain").splitlines()
         yield ""
-    yield from _sentences(findings)
+    yield from _sentences(findings, width)
 
 
 def markdown(findings: Findings) -> str:
@@ -82,14 +83,14 @@ def _tables(findings: Findings) -> Iterator[tuple[Row, list[Row]]]:
         yield MEMORY_COLUMNS, [_memory_row(row) for row in findings.memory]
 
 
-def _sentences(findings: Findings) -> Iterator[str]:
+def _sentences(findings: Findings, width: float = math.inf) -> Iterator[str]:
     yield from environments(findings.environments)
     yield from _caveats(findings)
     if findings.unmeasured:
         yield f"measuring is off: both sides ran once, and nothing is judged, in duels: {len(findings.unmeasured)}"
     by_test = sorted(findings.notes, key=lambda note: list(findings.titles).index(note.test))
     for test, notes in groupby(by_test, key=lambda note: note.test):
-        yield notes_of_a_test(findings.titles[test], list(notes))
+        yield from notes_of_a_test(findings.titles[test], list(notes), width)
     yield from findings.remarks
     yield from findings.proven
     if findings.took:

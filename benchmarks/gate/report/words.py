@@ -248,6 +248,11 @@ def incomplete(result: Completeness) -> Iterator[str]:
             f"{absence.test} is {absence.where} and not here: removed or renamed? If that is intended, pass "
             f"--removed '{absence.test.partition('::')[2]}'"
         )
+    for absence in result.moved:
+        yield (
+            f"{absence.test} belongs to the quick run {absence.where}, and here to the full one only, so it was not "
+            f"measured. If that is intended, pass --removed '{absence.test.partition('::')[2]}'"
+        )
     for name in result.unused:
         yield f"--removed {name!r} has no effect: no benchmark of that name is missing, and none does less"
     for absence in result.skipped:
@@ -256,9 +261,11 @@ def incomplete(result: Completeness) -> Iterator[str]:
         yield "no benchmark ran: a comparison was requested, and nothing was measured"
 
 
-def notes_of_a_test(title: str, notes: Sequence[Note]) -> str:
-    """Return a test's numbers in one line."""
-    return f"{title}: " + "; ".join(f"{note.name} {quantity(note.value, note.unit)}" for note in notes)
+def notes_of_a_test(title: str, notes: Sequence[Note], width: float) -> Iterator[str]:
+    """Yield a test's numbers in one line, or, if that is wider than `width`, in one line each."""
+    numbers = [f"{note.name} {quantity(note.value, note.unit)}" for note in notes]
+    line = f"{title}: {'; '.join(numbers)}"
+    yield from [line] if len(line) <= width else [f"{title}:", *(f"    {number_}" for number_ in numbers)]
 
 
 def quantity(value: float, unit: str) -> str:

@@ -1,0 +1,110 @@
+"""The last lines of a run, at most LINES: what failed and what to do first, headlines, where the results are."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from .findings import Findings
+from .words import number
+
+Colour: TypeAlias = Literal["red", "yellow", "green", ""]
+Line: TypeAlias = tuple[str, Colour]
+
+LINES = 25
+FAILURES = 5  # that are shown, of two lines each
+CASES = 8  # whose headlines are shown
+SPEEDUP = "test_speedup"  # by convention the duels with the case's baseline; others are headlines where there are none
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A test that failed.
+
+    Attributes:
+        test: its id.
+        message: why, and what to do about it.
+    """
+
+    test: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run was.
+
+    Attributes:
+        passed: the number of tests that passed.
+        failures: those that did not, in the order of the run.
+        against: the name of the other revision, if it compared with one.
+        left_out: the number of benchmarks that belong to the full run only, and were left out.
+        seconds: of the whole run.
+    """
+
+    passed: int
+    failures: Sequence[Failure]
+    against: str | None
+    left_out: int
+    seconds: float
+
+
+def closing(findings: Findings, run: Run, width: int) -> list[Line]:
+    """Return the last lines of a run, none wider than `width`, with their colours."""
+    lines = [*_verdict(findings, run), *_failures(run), *_headlines(findings)]
+    if run.left_out:
+        lines.append((f"left out, because they belong to the full run (--full): {run.left_out} benchmarks", ""))
+    if findings.results:
+        lines.append(("results: " + ", ".join(findings.results), ""))
+    return [(_clipped(text, width), colour) for text, colour in lines[:LINES]]
+
+
+def _verdict(findings: Findings, run: Run) -> Iterator[Line]:
+    total = (
+        f"in {run.seconds / 60:.0f} min {run.seconds % 60:.0f} s" if run.seconds >= 60 else f"in {run.seconds:.0f} s"
+    )
+    unsure = [row.name for row in findings.compared if row.verdict == "inconclusive"]
+    unsure += [row.duel.name for row in findings.duels if row.saved_verdict == "inconclusive"]
+    if run.failures:
+        yield f"red: {len(run.failures)} failed, {run.passed} passed {total}", "red"
+    elif unsure:
+        yield f"yellow: {run.passed} passed {total}, and {len(unsure)} without a verdict: {', '.join(unsure)}", "yellow"
+    else:
+        yield f"green: {run.passed} passed {total}", "green"
+
+
+def _failures(run: Run) -> Iterator[Line]:
+    for failure in run.failures[:FAILURES]:
+        yield failure.test, "red"
+        yield f"    {' '.join(failure.message.removeprefix('AssertionError: ').split())}", ""
+    if len(run.failures) > FAILURES:
+        yield f"and {len(run.failures) - FAILURES} more, above", "red"
+    if run.failures:
+        against = f" --against {shlex.quote(run.against)}" if run.against else ""
+        yield f"first: python -m pytest {shlex.quote(run.failures[0].test)}{against}", ""
+
+
+def _headlines(findings: Findings) -> Iterator[Line]:
+    """Yield each case's greatest ratio against its baseline, and its verdicts against another revision."""
+    least_first = sorted(findings.duels, key=lambda row: (SPEEDUP in row.test, row.duel.ratio))
+    best = {_case(row.duel.name): row for row in least_first}
+    for row in list(best.values())[:CASES]:
+        low, high = row.duel.interval
+        floor = f", floor {number(row.floor)} {row.floor_verdict}" if row.floor_verdict else ""
+        times = f"{number(row.duel.ratio)} times faster ({number(low)} to {number(high)}{floor})"
+        yield f"{row.duel.name}: {times}", "" if row.floor_verdict in (None, "holds") else "red"
+    verdicts: dict[str, Counter[str]] = {}
+    for compared in findings.compared:
+        verdicts.setdefault(_case(compared.name), Counter())[compared.verdict] += 1
+    for case, counts in list(verdicts.items())[:CASES]:
+        text = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        yield f"{case}: {text}", "red" if "slower" in counts else "yellow" if "inconclusive" in counts else ""
+
+
+def _case(name: str) -> str:
+    return name.partition(" ")[0]
+
+
+def _clipped(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: max(0, width - 3)]}..."
