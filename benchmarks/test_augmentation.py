@@ -19,6 +19,7 @@ import pytest
 from benchmarks.checks.rows import assert_same_bytes, assert_same_distribution
 from benchmarks.peers import fasttextaug_characters, nlpaug_characters
 from benchmarks.peers.ways import fastest
+from benchmarks.quick import quick_or_full
 from impl.augmentation import VARIANTS, Config, Tokenizer, create_dataloader
 from impl.augmentation.dataset import Dataset
 from impl.augmentation.loader import EndlessLoader
@@ -33,8 +34,10 @@ WORDS = "The quick brown fox, jumps over the lazy dog (twice)!"
 # Rows, and how often each is timed. No optimisation should win at one row: `optimised` computes 64 and discards 63, and
 # the pools start processes for it. 1,200,000 is the size of the task.
 SIZES = {1: 5, 20_000: 3, 1_200_000: 1}
+QUICK_SIZES = (1, 20_000)
 
 # Ratios to the baseline, each a duel at ROWS rows. A proof takes some 20 pairs, and the baseline 0.5 s for 20,000 rows.
+# The ratios below are at 20,000 rows, and of `optimised` at 50,000; to be quick, a duel has a quarter of that.
 # The worst and the best of several runs, some of them beside other programs:
 #
 #   machine                              Python   date         numpy_vectorised   exact      optimised
@@ -44,8 +47,8 @@ SIZES = {1: 5, 20_000: 3, 1_200_000: 1}
 #
 # The floor of `optimised` was 120 before the last of these machines.
 FLOORS = dict(numpy_vectorised=6, exact=20, optimised=70)
-ROWS = dict(optimised=50_000)
-ROWS_BY_DEFAULT = 20_000
+ROWS = dict(optimised=12_000)
+ROWS_BY_DEFAULT = 5_000
 
 # Peak memory divided by the baseline's, in fresh processes, at 200,000 rows. The others are recorded and not judged.
 #
@@ -56,7 +59,7 @@ MEMORY_ROWS = 200_000
 
 # The best variant takes at most FILLS times as long as filling an array of the result's size that is already in memory
 # (the aim is 20; observed: 11 to 12, and 20 beside a noisy neighbour). One epoch of its loader against the baseline's
-# at 30,000 rows (observed: 40, and 82 to 172), and without workers at 100,000 (14 to 25). The best variant against
+# (observed at 30,000 rows: 40, and 82 to 172), and without workers (14 to 25 at 100,000). The best variant against
 # other libraries (fasttextaug 37 to 71, nlpaug 507 to 613). Machine and date as in the first line above; in the last
 # line's, nlpaug 64 to 179, where its floor was 150 before.
 FILLS = 40
@@ -109,7 +112,7 @@ def next_draws():
     return random.random(), np.random.random()  # noqa: NPY002 - the legacy generator is part of the promise
 
 
-@pytest.mark.parametrize("rows", SIZES)
+@pytest.mark.parametrize("rows", quick_or_full(SIZES, QUICK_SIZES))
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_time(variant, rows, benchmark):
     benchmark.group = f"augmentation {rows:,} rows"
@@ -136,12 +139,12 @@ def test_against_filling_memory(duel):
 
 def test_epoch_of_the_loader(duel):
     """Against the baseline's loader with its default number of workers."""
-    duel(*epochs(30_000, Config().workers), floor=LOADER_FLOOR, check=assert_same_batches)
+    duel(*epochs(10_000, Config().workers), floor=LOADER_FLOOR, check=assert_same_batches)
 
 
 def test_epoch_without_workers(duel):
     """Against the baseline's loader at its fastest here: its workers cost more than they gain."""
-    duel(*epochs(100_000, 0), floor=WORKERLESS_FLOOR, check=assert_same_batches)
+    duel(*epochs(30_000, 0), floor=WORKERLESS_FLOOR, check=assert_same_batches)
 
 
 def epochs(rows, workers):
@@ -164,6 +167,7 @@ def assert_same_batches(expected, batches):
             assert (wanted[part] == got[part]).all(), f"batch {number} differs"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("peer", PEERS)
 def test_against_peers(peer, duel):
     """They only substitute characters; the best variant does the whole task."""
@@ -176,7 +180,7 @@ def assert_rows(rows, texts, dataset):
     assert len(texts) == len(dataset) == rows, f"{len(texts)} texts and {len(dataset)} rows instead of {rows}"
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", quick_or_full(VARIANTS, CEILINGS))
 def test_memory(variant, peak_memory, ceiling):
     VARIANTS[variant].require()
     peaks = [peak_memory(build, name, MEMORY_ROWS, prepare=partial(build, name, 1)) for name in (BASELINE, variant)]
@@ -310,6 +314,7 @@ def test_revision_entry(entry, against):
     against("impl.augmentation", attribute, work, check=check)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("cached", [False, True], ids=["cold", "cached"])
 @pytest.mark.parametrize("variant", FIRST_ROWS)
 def test_compile(variant, cached, benchmark, tmp_path):

@@ -15,6 +15,7 @@ from logging.handlers import QueueHandler, QueueListener
 
 import pytest
 
+from benchmarks.quick import quick_or_full
 from impl.counter import COMPLETE_LOG, ORDERED_LOG, VARIANTS, WHOLE_ENTRIES, check_log
 from impl.counter.log import entry, prepare
 from impl.counter.threads import Shared, together
@@ -25,11 +26,12 @@ BEST = best_of(VARIANTS)
 
 # Limits. At 15, one count per thread, there is nothing to time but the starting of threads: no optimisation should win.
 # 100,000 is the size of the task.
-SIZES = {"one_each": 15, "full": 100_000}
-ROUNDS = {"one_each": 20, "full": 3}
+SIZES = {"one_each": 15, "tenth": 10_000, "full": 100_000}
+ROUNDS = {"one_each": 20, "tenth": 3, "full": 3}
+QUICK_SIZES = ("one_each", "tenth")
 
-# Ratios, each a duel at COUNTS counts: at 20,000, so that a pair takes half a second, except where the ratio varies so
-# much that only the task's own size proves it within the pairs that a bet takes at least.
+# Ratios, each a duel at COUNTS counts, so that a pair takes a fraction of a second. The ratio of the best variant grows
+# with the counts and varies: 20,000 have a floor of their own, and the task's size is of the full run.
 #
 #   AMD EPYC Turin (Zen 5), 2 cores, CPython 3.11, 2026-11-23   worst to best run    beside three noisy neighbours
 #   baseline / locked, at 20,000                                0.92 to 1.04         1.0      correct, but not faster
@@ -43,9 +45,11 @@ ROUNDS = {"one_each": 20, "full": 3}
 #
 # The aim of the last is at most 6 times as long, and 4.4 to 4.8 was observed. Its floor is further below, because noisy
 # neighbours hardly slow a system call, while fifteen threads have to be scheduled.
-FLOORS = dict(locked=0.5, sequential=1.5, optimised=30.0)
-COUNTS = dict(optimised=100_000)
-COUNTS_BY_DEFAULT = 20_000
+FLOORS = dict(locked=0.5, sequential=1.5, optimised=15.0)
+COUNTS = dict(optimised=20_000)
+COUNTS_BY_DEFAULT = 5_000
+FULL_SIZE_FLOORS = dict(optimised=30.0)
+LOGGED_COUNTS = 20_000
 LOGGING_FLOOR = 15.0
 ONE_WRITE_FLOOR = 1 / 12
 
@@ -186,7 +190,7 @@ def test_matches(variant, limit, runs):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", quick_or_full(SIZES, QUICK_SIZES))
 def test_time(benchmark, variant, size, runs, note):
     benchmark.group = f"counter {size}"
     limit, results, overshoots = SIZES[size], [], []
@@ -208,8 +212,17 @@ def test_speedup(duel, variant, runs):
     duel(reference, candidate, floor=FLOORS[variant], check=check_of(variant, limit))
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("variant", FULL_SIZE_FLOORS)
+def test_speedup_full_size(duel, variant, runs):
+    limit = SIZES["full"]
+    reference, candidate = runs.of(VARIANTS[BASELINE], limit), runs.of(VARIANTS[variant], limit)
+    duel(reference, candidate, floor=FULL_SIZE_FLOORS[variant], check=check_of(variant, limit))
+
+
+@pytest.mark.full
 def test_against_logging(duel, runs):
-    limit = COUNTS_BY_DEFAULT
+    limit = LOGGED_COUNTS
 
     def check(logged_run, run):
         assert_kept(ORDERED_LOG, logged_run, limit)

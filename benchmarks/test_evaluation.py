@@ -29,7 +29,7 @@ BEST = best_of(VARIANTS)
 
 # Images, and how often each is timed. No optimisation should win at one image: preparing the model costs more than it
 # saves. 10,000 is the size of the task.
-SIZES = {1: 20, 10_000: 3}
+SIZES = {1: 20, 10_000: 1}
 
 # Ratios to the baseline, each a duel at 4,000 images with the preparation included. At 10,000, where it matters less,
 # they are a few per cent higher.
@@ -223,6 +223,7 @@ def test_share_of_the_matrix_product(variant, duel):
     duel(multiply, partial(run, variant, count), floor=floor)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("peer", PEERS)
 def test_against_peers(peer, duel):
     """They are prepared already; the best variant prepares and evaluates."""
@@ -330,6 +331,7 @@ def caches(tmp_path_factory):
     return tmp_path_factory.mktemp("caches")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("cached", [False, True], ids=["cold", "cached"])
 @pytest.mark.parametrize("variant", COLD_STARTS)
 def test_cold_start(variant, cached, benchmark, caches):

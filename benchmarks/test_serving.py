@@ -31,6 +31,7 @@ from benchmarks.peers.packed_product import FLOPS as PRODUCT_FLOPS
 from benchmarks.peers.packed_product import packed_product
 from benchmarks.peers.servers import PEERS
 from benchmarks.peers.ways import fastest
+from benchmarks.quick import quick_or_full
 from impl.serving import VARIANTS, ServingConfig
 from impl.serving.client import as_npy, as_pickle, draw_times
 from impl.serving.http.inputs import Decoder
@@ -213,7 +214,7 @@ def test_matches(variant, count, serve, clients):
     assert_promised(variant, answer, expected)
 
 
-@pytest.mark.parametrize("count", SIZES)
+@pytest.mark.parametrize("count", quick_or_full(SIZES, [1]))
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_time(variant, count, benchmark, serve, clients, plotted):  # noqa: PLR0917 - fixtures
     benchmark.group = f"serving {count} unseen images"
@@ -280,6 +281,7 @@ def test_share_of_the_matrix_product(duel, precision):
     duel(multiply_repeatedly, partial(run, images), floor=floor)
 
 
+@pytest.mark.full
 def test_32_clients_against_one_with_64(duel, serve, clients):
     url, _ = serve(BEST)
     one = Requests(clients(url), as_npy, images=64)
@@ -287,6 +289,7 @@ def test_32_clients_against_one_with_64(duel, serve, clients):
     duel(one, crowd, floor=CROWD_FLOOR, check=check_of(one, crowd))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("peer", PEERS)
 def test_against_peers(peer, duel, serve, clients, note):
     """The same weights, 32 clients with one image each; the other server is suspended meanwhile.
@@ -310,6 +313,7 @@ def test_against_peers(peer, duel, serve, clients, note):
     note(f"p99 with {peer}", 1e3 * p99(theirs.seconds), "ms")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("images", RUNTIME_IMAGES)
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_against_int8_runtimes(runtime, images, duel, precision):
@@ -328,6 +332,7 @@ def assert_agreement(theirs, ours):
     assert differ <= 2 * (1 - AGREEMENT["int8"]) * len(ours), f"{differ} of {len(ours)} predictions differ"
 
 
+@pytest.mark.full
 @pytest.mark.measures
 def test_agreement_with_float32(share, precision):
     """Near ties count: what differs is a miss."""
@@ -343,6 +348,7 @@ def test_agreement_with_float32(share, precision):
     share(outcomes(), least=PROVEN_AGREEMENT, budget=AGREEMENT_BUDGET)
 
 
+@pytest.mark.full
 @pytest.mark.measures
 def test_poisson_load(serve, share, note):
     url, _ = serve(BEST)
@@ -355,6 +361,7 @@ def test_poisson_load(serve, share, note):
         share((part.in_time(bound) >= IN_TIME for part in parts), least=0.5, budget=TAIL_BUDGET)
 
 
+@pytest.mark.full
 @pytest.mark.measures
 def test_overload(serve, clients, note, request):
     """Four times as many requests as it can answer, for ten seconds; `make soak` takes sixty."""
