@@ -36,7 +36,9 @@ def clone(tmp_path):
 
 def run(clone, command):
     """Run a line of README with this environment instead of a new one; return the status and what was printed."""
-    inherited = {name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "PYTHON", "GITHUB_"))}
+    inherited = {
+        name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "PYTHON", "GITHUB_"))
+    }
     command = command.replace(".venv/bin/", f"{BIN}/").replace("make ", f"make -o .venv/.ready BIN={BIN} ")
     done = subprocess.run(
         ["bash", "-c", command],

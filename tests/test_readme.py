@@ -1,4 +1,4 @@
-"""README says what the committed run says, what the templates say, and what the gate prints; its links lead somewhere."""
+"""README says what the committed run, the templates and the gate say, and its links lead somewhere."""
 
 import ast
 import re
@@ -68,7 +68,7 @@ def test_another_run_changes_the_tables_and_both_pictures(copy, capsys):
 
 def test_a_section_that_is_missing_is_no_agreement(copy):
     edit(copy / "README.md", "<!-- generated: other duels", "<!-- other duels")
-    with pytest.raises(ValueError, match="README.md has places for"):
+    with pytest.raises(ValueError, match=r"README\.md has places for"):
         main(["--check"], copy)
 
 
@@ -77,7 +77,7 @@ def test_the_pictures_name_every_variant_of_the_run_and_their_machine():
     for place in PICTURES:
         text = (ROOT / place).read_text(encoding="utf-8")
         for word in (*(step.variant for step in run.steps), *(step.case for step in run.steps), run.date):
-            assert f">{word}<" in text or word in text
+            assert f">{word}<" in text or f" {word}<" in text, word
 
 
 def test_the_first_screen():

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ LIGHT = Colours("#1f2328", "#59636e", "#d1d9e0", "#0969da", "#bc4c00")
 DARK = Colours("#f0f6fc", "#9198a1", "#3d444d", "#4493f8", "#f0883e")
 
 # Text stays text, in the reader's own font; ids depend on the content alone. So one run has one picture, byte for byte.
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.0,
@@ -42,30 +42,37 @@ STYLE = {
 }
 WIDTH = 7.5  # inches; 720 pixels in a browser
 LINE = 0.21  # inches per variant or heading
-ABOVE, BELOW = 0.1, 0.75  # inches, the latter for the scale and the legend
+ABOVE, BELOW = 0.1, 0.9  # inches, the latter for the scale, the legend and the machine
 LEFT, RIGHT = 0.255, 0.9  # of the width; names are left of that, numbers right of it
 ENDS = 0.7, 2.0  # the scale ends at these multiples of the least and greatest ratio
 
 
 def picture(run: Run, colours: Colours) -> str:
     """Return the picture of a run as the text of an SVG file."""
-    rows = _rows(run)
-    height = LINE * len(rows) + ABOVE + BELOW
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height))
-        FigureCanvasSVG(figure)
-        axes = figure.add_axes((LEFT, BELOW / height, RIGHT - LEFT, LINE * len(rows) / height))
-        _scale(axes, rows, colours)
-        for place, row in enumerate(rows):
-            if isinstance(row, str):
-                _beside(axes, -0.38, place, row, colours.text, weight="bold", align="left")
-            else:
-                _variant(axes, place, row, colours)
-        _legend(axes, height, colours)
         text = io.StringIO()
         # Neither the day nor matplotlib's version: the picture is the run's.
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        nothing = {"Date": None, "Creator": None}
+        _figure(run, colours).savefig(text, format="svg", transparent=True, metadata=nothing)
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+
+
+def _figure(run: Run, colours: Colours) -> Figure:
+    rows = _rows(run)
+    height = LINE * len(rows) + ABOVE + BELOW
+    figure = Figure(figsize=(WIDTH, height))
+    FigureCanvasSVG(figure)
+    axes = figure.add_axes((LEFT, BELOW / height, RIGHT - LEFT, LINE * len(rows) / height))
+    _scale(axes, rows, colours)
+    for place, row in enumerate(rows):
+        if isinstance(row, str):
+            _beside(axes, -0.38, place, row, colours.text, weight="bold", align="left")
+        else:
+            _variant(axes, place, row, colours)
+    _legend(axes, colours)
+    where = f"times faster than the baseline of the case; {', '.join(run.machine[:2])}, {run.date}"
+    figure.text(0.5, 0.01, where, color=colours.muted, ha="center", va="bottom")
+    return figure
 
 
 def _rows(run: Run) -> Sequence[str | Step]:
@@ -123,7 +130,7 @@ def _beside(axes: Axes, x: float, place: int, text: str, colour: str, *, align: 
     axes.text(x, place, text, transform=where, color=colour, ha=align, va="center_baseline", weight=weight)
 
 
-def _legend(axes: Axes, height: float, colours: Colours) -> None:
+def _legend(axes: Axes, colours: Colours) -> None:
     marks = [
         Line2D([], [], color=colours.ratio, marker="o", markersize=6, linewidth=2.2, label="duel, with its interval"),
         Line2D([], [], color=colours.ratio, marker="o", fillstyle="none", linewidth=0, label="medians, no duel"),
@@ -133,7 +140,7 @@ def _legend(axes: Axes, height: float, colours: Colours) -> None:
     axes.legend(
         handles=marks,
         loc="lower center",
-        bbox_to_anchor=(0.5, 0.02),
+        bbox_to_anchor=(0.5, 0.05),
         bbox_transform=axes.figure.transFigure,
         ncols=len(marks),
         frameon=False,

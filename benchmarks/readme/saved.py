@@ -81,7 +81,7 @@ class Run:
         path: relative to the repository's root.
         commit: in short.
         date: the day on which it ended, UTC.
-        machine: in words.
+        machine: in words: processor, cores, instruction sets, Python and libraries.
         steps: the variants after the baselines, in the order of the cases' VARIANTS.
         others: all other duels: with peers, limits and other loaders.
     """
@@ -89,7 +89,7 @@ class Run:
     path: str
     commit: str
     date: str
-    machine: str
+    machine: tuple[str, ...]
     steps: tuple[Step, ...]
     others: tuple[Duel, ...]
 
@@ -111,16 +111,15 @@ def read(root: Path, path: str = RUN) -> Run:
     )
 
 
-def _machine(info: dict[str, Any]) -> str:
+def _machine(info: dict[str, Any]) -> tuple[str, ...]:
     gate, cpu = info["gate"], info["cpu"]
-    parts = [
+    return (
         f"{gate['processor']} (family {cpu['family']}, model {cpu['model']})",
         f"{gate['cores']} cores",
         " ".join(gate["instruction_sets"]),
         gate["python_full"],
-        *(f"{name} {gate[library]}" for library, name in {"torch": "torch", "numpy": "NumPy", "numba": "Numba"}.items()),
-    ]
-    return ", ".join(parts)
+        *(f"{name} {gate[name.lower()]}" for name in ("torch", "NumPy", "Numba")),
+    )
 
 
 def _place(test: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from .saved import Duel, Run, Step
 
 __all__ = ["ladder", "machine", "others"]
 
-LADDER = ("case", "variant", "against", "times faster", "floor", "pairs", "in the table, at its last size", "peak memory")
+LADDER = ("case", "variant", "against", "times faster", "floor", "pairs", "medians at full size", "peak memory")
 OTHERS = ("case", "duel", "times faster", "floor", "pairs")
 
 
@@ -18,8 +18,8 @@ def machine(run: Run) -> str:
     duels = [*run.others, *(duel for step in run.steps for duel in step.duels)]
     coverage = percent(min(duel.coverage for duel in duels))
     return (
-        f"{run.date}, commit {run.commit}: {run.machine}. {len(duels)} duels; the intervals cover {coverage} or more. "
-        f"All numbers are from [the saved run]({run.path})."
+        f"{run.date}, commit {run.commit}: {', '.join(run.machine)}. {len(duels)} duels; the intervals cover {coverage}"
+        f" or more. All numbers are from [the saved run]({run.path})."
     )
 
 
@@ -55,7 +55,7 @@ def _name(duel: Duel) -> str:
 
 
 def _numbers(duel: Duel) -> tuple[str, str, str]:
-    """Return the cells of a duel: the ratio with its interval, the floor with what is not as it should be, the pairs."""
+    """Return the cells of a duel: the ratio with its interval, the floor and whether it is not proven, the pairs."""
     low, high = duel.interval
     floor = number(duel.floor)
     if duel.verdict not in {"holds", ""}:
