@@ -41,7 +41,7 @@ def texts(name: str) -> dict[str, str]:
         file = template.name.removesuffix(SUFFIX)
         place = f"benchmarks/test_{name}.py" if file == BENCHMARK else f"impl/{name}/{file}"
         found[place] = Template(template.read_text(encoding="utf-8")).substitute(name=name)
-    return dict(sorted(found.items(), reverse=True))  # impl/ first
+    return dict(sorted(found.items(), key=lambda each: (not each[0].startswith("impl/"), each[0])))
 
 
 def write(name: str, root: Path = ROOT) -> list[str]:
