@@ -11,7 +11,7 @@ RESULTS := .results
 EXTRAS ?= cases dev peers
 UV_VERSION := 0.13.9
 
-.PHONY: help setup bench gate bisect test soak lint format baseline calibrate corpus lock clean
+.PHONY: help setup bench gate bisect test soak lint format baseline calibrate corpus case readme lock clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,13 @@ calibrate: $(READY)  ## the gate's error rates and power, measured on this machi
 corpus: $(READY)  ## regressions that look real, each in a clone: which of them `make gate` names; takes minutes for each
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m tests.gate.corpus --json $(RESULTS)/corpus.json $(ARGS)
+
+case: $(READY)  ## a case of your own: make case NAME=mine writes impl/mine/ and benchmarks/test_mine.py, which pass
+	@test -n "$(NAME)" || { echo "make case: name it: make case NAME=mine" >&2; exit 2; }
+	@$(BIN)/python -m benchmarks.new_case "$(NAME)"
+
+readme: $(READY)  ## README's tables and example, and the pictures in docs/, from the committed run that benchmarks/readme names
+	$(BIN)/python -m benchmarks.readme $(ARGS)
 
 lock: $(READY)  ## update the pinned versions, for every supported Python, without addresses
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
