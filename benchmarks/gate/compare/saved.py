@@ -1,5 +1,6 @@
 """The duels and memory peaks of earlier runs, read from the files that pytest-benchmark saves."""
 
+import datetime as dt
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,39 @@ class Peaks(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a saved run comes from, as far as its file says.
+
+    Attributes:
+        commit: its full hash; "" if unknown.
+        dirty: whether the working tree had changes beside it.
+        committed: when the commit was made.
+        saved: when the run was.
+        cpu: vendor, family and model. A hypervisor may give two processors one name ("AMD EPYC"), and these differ.
+    """
+
+    commit: str = ""
+    dirty: bool = False
+    committed: dt.datetime | None = None
+    saved: dt.datetime | None = None
+    cpu: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "Origin":
+        """Read what pytest-benchmark writes about a run."""
+        commit = content.get("commit_info") or {}
+        cpu = content["machine_info"].get("cpu") or {}
+        parts = [cpu.get(key) for key in ("vendor_id_raw", "family", "model")]
+        return cls(
+            commit=str(commit.get("id") or ""),
+            dirty=bool(commit.get("dirty")),
+            committed=_moment(commit.get("time")),
+            saved=_moment(content.get("datetime")),
+            cpu=() if None in parts else tuple(map(str, parts)),
+        )
+
+
+@dataclass(frozen=True)
 class Run:
     """One saved run.
 
@@ -32,6 +66,7 @@ class Run:
         tests: the ids of all tests that measured.
         duels: by test.
         memory: by test.
+        origin: commit, dates and processor.
     """
 
     path: Path
@@ -39,6 +74,7 @@ class Run:
     tests: frozenset[str]
     duels: dict[str, Duel]
     memory: dict[str, Peaks]
+    origin: Origin = Origin()
 
     @property
     def name(self) -> str:
@@ -59,7 +95,7 @@ def read(path: Path) -> Run:
         extra = content.get(KEY, {})
         memory = {name: Peaks(*map(int, peaks)) for name, peaks in extra.get("memory", {}).items()}
         tests = frozenset(saved) | set(memory) | set(extra.get("measures", []))
-        return Run(path, content["machine_info"].get("gate"), tests, duels, memory)
+        return Run(path, content["machine_info"].get("gate"), tests, duels, memory, Origin.of(content))
     except OSError as error:
         raise SavedRunError(f"the saved run {path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -84,3 +120,14 @@ def newest(paths: list[Path], here: dict[str, Any]) -> Run:
     if last is None:
         raise SavedRunError("there is no saved run")
     return last
+
+
+def _moment(text: object) -> dt.datetime | None:
+    """Return a moment that can be compared with others, or None if there is none; without a zone it is UTC's."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
