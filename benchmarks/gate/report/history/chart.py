@@ -37,7 +37,8 @@ def draw(history: dict[str, Any], runs: Sequence[dict[str, Any]], prefix: str) -
         _levels(axes, history)
         _axes(axes, history["points"], runs)
         file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
     return _inline(file.getvalue(), prefix, label(history))
 
 
@@ -108,7 +109,8 @@ def short(run: dict[str, Any]) -> str:
 
 def percent(value: float) -> str:
     """Return a change with its sign."""
-    return f"{value:+.1f} %".replace("-", "\N{MINUS SIGN}") if abs(value) < 10 else f"{value:+,.0f} %".replace("-", "\N{MINUS SIGN}")
+    text = f"{value:+.1f} %" if abs(value) < 10 else f"{value:+,.0f} %"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _inline(svg: str, prefix: str, text: str) -> str:
@@ -121,5 +123,8 @@ def _inline(svg: str, prefix: str, text: str) -> str:
     for colour, variable in COLOURS.items():
         svg = svg.replace(colour, variable)
     width, height = WIDTH * 72, HEIGHT * 72
-    head = f'<svg class="history-chart" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{html.escape(text)}" '
-    return re.sub(r"<svg\b[^>]*>", lambda _: f'{head}xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">', svg, count=1).strip()
+    head = (
+        f'<svg class="history-chart" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{html.escape(text)}" '
+        'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+    )
+    return re.sub(r"<svg\b[^>]*>", lambda _: head, svg, count=1).strip()
