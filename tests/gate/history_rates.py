@@ -50,7 +50,7 @@ def false_alarms(noise, length, trials, seed, size=0.05):
     marked = 0
     for _ in range(trials):
         ratios = 30 * np.exp(size * noise(rng, length))
-        marked += bool(find_changes(list(ratios), [0.0] * length))
+        marked += bool(find_changes(list(ratios), [0.0] * length).changes)
     return marked
 
 
@@ -61,7 +61,7 @@ def found(before, after, factor, size, trials, seed, noise=normal):
     for _ in range(trials):
         ratios = 30 * np.exp(size * noise(rng, before + after))
         ratios[before:] /= factor
-        changes = find_changes(list(ratios), [0.0] * len(ratios))
+        changes = find_changes(list(ratios), [0.0] * len(ratios)).changes
         marked += bool(changes)
         right += [change.index for change in changes] == [before]
     return marked, right

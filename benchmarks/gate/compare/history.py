@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scipy.stats import norm
-
 from ..measure import machine
 from ..measure.duel import Duel
 from .saved import Peaks, Run, SavedRunError, read
@@ -35,7 +33,7 @@ class Point:
         run: the place of its run in the group's `runs`.
         ratio: times faster, or the share of the reference's peak memory.
         interval: of the ratio within its run; None for memory.
-        error: standard error of the ratio's logarithm within its run.
+        error: what the logarithm of a memory ratio is uncertain by. That of a time is 0: how much runs differ shows it.
     """
 
     run: int
@@ -169,10 +167,7 @@ def _histories(runs: Sequence[Run]) -> Iterable[History]:
 
 def _time_point(place: int, duel: Duel) -> Point:
     low, high = duel.interval
-    if not 0 < low <= high < math.inf:
-        return Point(place, duel.ratio, None, 0.0)
-    width = 2 * float(norm.ppf((1 + min(max(duel.coverage, 0.5), 0.9999)) / 2))  # in standard errors
-    return Point(place, duel.ratio, (low, high), math.log(high / low) / width)
+    return Point(place, duel.ratio, (low, high) if 0 < low <= high < math.inf else None, 0.0)
 
 
 def _memory_point(place: int, peaks: Peaks) -> Point:

@@ -4,14 +4,16 @@ The model: the ratio's logarithm is constant between change points, with noise o
 number of changes, the places with the least squares. How many there are is decided here, because no number of the
 library's is a p-value: one more change, or two at once (down, and up again), must reduce the squares by more than noise
 does. An F test says how much that is, and its p-value is multiplied by the number of places to choose from
-(Bonferroni), so the error rate holds for whichever place was best. METHODOLOGY, "History", has what was measured.
+(Bonferroni), so the error rate holds for whichever place was best. A single run that stands out and is followed by others
+that do not is an outlier and no change: it is left out, and the rest is searched again. METHODOLOGY, "History", has
+what was measured.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import f as f_distribution
@@ -39,17 +41,26 @@ class Change:
         before: the ratio before it, back to the change before; a geometric mean.
         after: from it on, up to the next change.
         p: the probability of a mark at least as clear without a change, for the best of all places it could have.
+        previous: the last point before the change that is no outlier.
     """
 
     index: int
     before: float
     after: float
     p: float
+    previous: int
 
     @property
     def percent(self) -> float:
         """Return the change in per cent of what was before."""
         return 100 * (self.after / self.before - 1)
+
+
+class Changes(NamedTuple):
+    """What a history shows: its changes, oldest first, and the points that are outliers."""
+
+    changes: list[Change]
+    outliers: list[int]
 
 
 def library() -> Any:
@@ -68,25 +79,40 @@ def library() -> Any:
     return ruptures
 
 
-def find_changes(ratios: Sequence[float], errors: Sequence[float], alpha: float = ALPHA) -> list[Change]:
-    """Return the change points of a history, oldest first.
+def find_changes(ratios: Sequence[float], errors: Sequence[float], alpha: float = ALPHA) -> Changes:
+    """Return the change points and the outliers of a history.
 
     Args:
-        ratios: at least zero; oldest first.
-        errors: standard errors of their logarithms within their runs. The noise between runs is never taken for less.
+        ratios: above zero; oldest first.
+        errors: what the logarithm of each is uncertain by (a standard deviation) even where runs agree. The noise
+            between runs is never taken for less.
         alpha: the probability that a history without a change has a mark.
 
     Raises:
         LibraryMissingError: ruptures is not installed.
     """
     ruptures = library()
-    if len(ratios) < FEWEST:
-        return []
-    series = _Series(np.log(np.asarray(ratios, dtype=float)), float(np.mean(np.square(errors))), alpha)
-    most = min(MOST, len(ratios) // 2)
-    search = ruptures.KernelCPD(kernel="linear", min_size=1).fit(series.logs - series.logs.mean())
+    logs, least_variances = np.log(np.asarray(ratios, dtype=float)), np.square(np.asarray(errors, dtype=float))
+    outliers: list[int] = []
+    while True:
+        kept = np.delete(np.arange(len(logs)), outliers)
+        if len(kept) < FEWEST:
+            return Changes([], sorted(outliers))
+        series = _Series(logs[kept], float(least_variances[kept].mean()), alpha)
+        changes = series.kept(_candidates(series.logs, ruptures))
+        alone = [one.index for one, following in pairwise(changes) if following.index - one.index == 1]
+        if not alone:
+            named = [replace(one, index=int(kept[one.index]), previous=int(kept[one.previous])) for one in changes]
+            return Changes(named, sorted(outliers))
+        outliers += [int(kept[index]) for index in alone]
+
+
+def _candidates(logs: Any, ruptures: Any) -> list[list[int]]:
+    """Return the best places for no change, for one, for two, and so on."""
+    most = min(MOST, len(logs) // 2)
+    search = ruptures.KernelCPD(kernel="linear", min_size=1).fit(logs - logs.mean())
     search.predict(n_bkps=most)  # which finds the places for each smaller number as well
-    return series.kept(series.chosen([[], *(search.predict(n_bkps=count)[:-1] for count in range(1, most + 1))]))
+    return [[], *(search.predict(n_bkps=count)[:-1] for count in range(1, most + 1))]
 
 
 @dataclass(frozen=True)
@@ -97,8 +123,19 @@ class _Series:
     least_variance: float
     alpha: float
 
-    def chosen(self, places: Sequence[list[int]]) -> list[int]:
-        """Return the places for as many changes as the F tests admit, out of those for each number."""
+    def kept(self, candidates: Sequence[list[int]]) -> list[Change]:
+        """Return as many changes as the F tests admit, without those that are too small or not clear by themselves."""
+        places = self._chosen(candidates)
+        while places:
+            changes = self._changes(places)
+            small = [each for each in changes if abs(math.log(each.after / each.before)) < math.log1p(LEAST)]
+            weakest = max(small or changes, key=lambda change: change.p)
+            if not small and weakest.p <= self.alpha:
+                return changes
+            places = [place for place in places if place != weakest.index]
+        return []
+
+    def _chosen(self, places: Sequence[list[int]]) -> list[int]:
         squares = [self._squares(each) for each in places]
         count = 0
         while True:
@@ -108,17 +145,6 @@ class _Series:
                     break
             else:
                 return places[count]
-
-    def kept(self, places: list[int]) -> list[Change]:
-        """Return the changes at these places without those that are, among the others, too small or not clear."""
-        while places:
-            changes = self._changes(places)
-            small = [each for each in changes if abs(math.log(each.after / each.before)) < math.log1p(LEAST)]
-            weakest = max(small or changes, key=lambda change: change.p)
-            if not small and weakest.p <= self.alpha:
-                return changes
-            places = [place for place in places if place != weakest.index]
-        return []
 
     def _p(self, squares: Sequence[float], count: int, more: int) -> float:
         """Return the corrected p-value of the F test of `more` changes beside `count`."""
@@ -139,7 +165,7 @@ class _Series:
             before, after = place - ends[i], ends[i + 2] - place
             size = abs(means[i + 1] - means[i]) / math.sqrt(variance * (1 / before + 1 / after))
             p = min(1.0, (before + after - 1) * 2 * float(t_distribution.sf(size, freedom)))
-            changes.append(Change(place, math.exp(means[i]), math.exp(means[i + 1]), p))
+            changes.append(Change(place, math.exp(means[i]), math.exp(means[i + 1]), p, place - 1))
         return changes
 
     def _variance(self, squares: float, freedom: int) -> float:

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.document.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     for group in document["groups"]:
         marks = sum(len(history["changes"]) for history in group["histories"])
-        sys.stdout.write(f"{group['machine']}: {len(group['runs'])} runs, change points: {marks}\n")
+        sys.stdout.write(f"{group['machine']}: runs: {len(group['runs'])}, change points: {marks}\n")
     for remark in document["remarks"][len(left_out) :]:
         sys.stderr.write(f"history: {remark}\n")
     sys.stdout.write(f"history: {options.output}\n")

@@ -33,7 +33,7 @@ def draw(history: dict[str, Any], runs: Sequence[dict[str, Any]], prefix: str) -
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         axes = figure.add_subplot()
-        _ratios(axes, history["points"])
+        _ratios(axes, history["points"], history["outliers"])
         _levels(axes, history)
         _axes(axes, history["points"], runs)
         file = io.StringIO()
@@ -50,11 +50,14 @@ def label(history: dict[str, Any]) -> str:
     return f"{history['name']}: {what} over {len(history['points'])} runs, {marks}"
 
 
-def _ratios(axes: Any, points: Sequence[dict[str, Any]]) -> None:
+def _ratios(axes: Any, points: Sequence[dict[str, Any]], outliers: Sequence[int]) -> None:
+    """Draw the ratios, an outlier's as a ring, over their intervals."""
     ratios = [point["ratio"] for point in points]
     lows, highs = zip(*(point["interval"] or (point["ratio"], point["ratio"]) for point in points), strict=True)
     axes.vlines(range(len(points)), lows, highs, colors=LINE, linewidth=1.5)
-    axes.plot(range(len(points)), ratios, color=INK, linestyle="none", marker="o", markersize=3.5)
+    for places, fill in (([place for place in range(len(points)) if place not in outliers], INK), (outliers, "none")):
+        shown = [ratios[place] for place in places]
+        axes.plot(places, shown, color=INK, linestyle="none", marker="o", markersize=3.5, markerfacecolor=fill)
 
 
 def _levels(axes: Any, history: dict[str, Any]) -> None:

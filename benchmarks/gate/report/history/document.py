@@ -6,7 +6,7 @@ from typing import Any
 
 from ...compare.history import Group, History
 from ...compare.saved import Run
-from ...judge.changes import ALPHA, FEWEST, LEAST, Change, LibraryMissingError, find_changes
+from ...judge.changes import ALPHA, FEWEST, LEAST, Change, Changes, LibraryMissingError, find_changes
 from ...measure import machine
 
 VERSION = 1
@@ -19,11 +19,11 @@ def as_document(groups: Sequence[Group], left_out: Sequence[str] = ()) -> dict[s
     `point` counts the points of one history, `run` the runs of the group; both from zero, oldest first.
     """
     remarks = list(left_out)
-    changes: dict[int, list[Change]] = {}
+    found: dict[int, Changes] = {}
     try:
         for group in groups:
             for history in group.histories:
-                changes[id(history)] = find_changes(
+                found[id(history)] = find_changes(
                     [point.ratio for point in history.points], [point.error for point in history.points]
                 )
     except LibraryMissingError as error:
@@ -33,13 +33,15 @@ def as_document(groups: Sequence[Group], left_out: Sequence[str] = ()) -> dict[s
         "alpha": ALPHA,
         "least": LEAST,
         "fewest": FEWEST,
-        "marked": not any(history for group in groups for history in group.histories if id(history) not in changes),
+        "marked": not any(history for group in groups for history in group.histories if id(history) not in found),
         "remarks": remarks,
         "groups": [
             {
                 "machine": group.machine,
                 "runs": [_run(run) for run in group.runs],
-                "histories": [_history(group, history, changes.get(id(history), [])) for history in group.histories],
+                "histories": [
+                    _history(group, history, found.get(id(history), Changes([], []))) for history in group.histories
+                ],
             }
             for group in groups
         ],
@@ -63,7 +65,7 @@ def _run(run: Run) -> dict[str, Any]:
     }
 
 
-def _history(group: Group, history: History, changes: Sequence[Change]) -> dict[str, Any]:
+def _history(group: Group, history: History, found: Changes) -> dict[str, Any]:
     return {
         "test": history.test,
         "name": title(history.test),
@@ -72,12 +74,13 @@ def _history(group: Group, history: History, changes: Sequence[Change]) -> dict[
             {"run": point.run, "ratio": point.ratio, "interval": point.interval and list(point.interval)}
             for point in history.points
         ],
-        "changes": [_change(group, history, change) for change in changes],
+        "changes": [_change(group, history, change) for change in found.changes],
+        "outliers": found.outliers,
     }
 
 
 def _change(group: Group, history: History, change: Change) -> dict[str, Any]:
-    place, previous = (history.points[index].run for index in (change.index, change.index - 1))
+    place, previous = (history.points[index].run for index in (change.index, change.previous))
     here, before = group.runs[place], group.runs[previous]
     return {
         "point": change.index,

@@ -47,13 +47,16 @@ def _render(name: str, document: dict[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "percent": percent, "short": short, "p": _p}
-    environment.globals |= {
-        "style": style,
-        "draw": draw,
-    }
+    environment.filters |= {"number": number, "percent": percent, "short": short, "p": _p, "marks": _marks}
+    environment.globals |= {"style": style, "draw": draw}
     return environment.get_template(name).render(history=document)
 
 
 def _p(value: float) -> str:
-    return "below 0.0001" if value < 1e-4 else f"{value:.1g}"
+    return "< 0.0001" if value < 1e-4 else f"{value:.1g}"
+
+
+def _marks(group: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the histories with each of their changes: the newest first, and of one run the worst first."""
+    marks = [(history, change) for history in group["histories"] for change in history["changes"]]
+    return sorted(marks, key=lambda mark: (-mark[1]["run"], not mark[1]["worse"], -abs(mark[1]["percent"])))
