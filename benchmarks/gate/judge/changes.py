@@ -2,11 +2,11 @@
 
 The model: the ratio's logarithm is constant between change points, with noise of one size. ruptures finds, for each
 number of changes, the places with the least squares. How many there are is decided here, because no number of the
-library's is a p-value: one more change, or two at once (down, and up again), must reduce the squares by more than noise
-does. An F test says how much that is, and its p-value is multiplied by the number of places to choose from
-(Bonferroni), so the error rate holds for whichever place was best. A single run that stands out and is followed by others
-that do not is an outlier and no change: it is left out, and the rest is searched again. METHODOLOGY, "History", has
-what was measured.
+library's is a p-value: one more change, or two at once (down, and up again), must reduce the squares by more than
+noise does. An F test says how much that is, and its p-value is multiplied by the number of places to choose from
+(Bonferroni), so the error rate holds for whichever place was best. A single run that stands out, and is followed by
+others that do not, is an outlier and no change: it is left out, and the rest is searched again. METHODOLOGY,
+"History", has what was measured.
 """
 
 import math

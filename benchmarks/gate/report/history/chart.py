@@ -16,7 +16,7 @@ COLOURS = {
 }
 WIDTH, HEIGHT = 5.0, 2.1  # inches of 72 points: at 390 px of a phone its text is still 9 px high
 LABELS = 5  # commits along the axis, at most
-SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "history", "font.size": 9, "axes.edgecolor": LINE}
+SETTINGS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "history", "font.size": 9, "axes.edgecolor": LINE}
 
 
 def draw(history: dict[str, Any], runs: Sequence[dict[str, Any]], prefix: str) -> str:

@@ -42,7 +42,7 @@ def _render(name: str, document: dict[str, Any]) -> str:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - likewise
     except ImportError as error:
         raise PageError(
-            f"{error.name} is not installed: it is in the extra `report` (pip install \"ml-performance-suite[report]\")"
+            f'{error.name} is not installed: it is in the extra `report` (pip install "ml-performance-suite[report]")'
         ) from error
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
