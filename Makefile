@@ -8,10 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RESULTS := .results
-EXTRAS ?= cases dev peers
+EXTRAS ?= cases dev peers report
 UV_VERSION := 0.13.9
 
-.PHONY: help setup bench gate bisect test soak lint format baseline calibrate corpus case readme lock clean
+.PHONY: help setup bench gate bisect history test soak lint format baseline calibrate corpus case readme lock clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ gate: $(READY)  ## is anything slower than at AGAINST (default: the merge base o
 bisect: $(READY)  ## which commit made it slower: make bisect GOOD=REV BAD=REV [TEST=ID-or-k-expression]
 	@test -n "$(GOOD)" && test -n "$(BAD)" || { echo "make bisect: name both ends: make bisect GOOD=REV BAD=REV [TEST=ID-or-k-expression]" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.gate.compare.bisect "$(GOOD)" "$(BAD)" --collect benchmarks $(if $(TEST),--test '$(TEST)') $(ARGS)
+
+# Over the committed runs, the last `make bench`, and what KEEP=1 added to .benchmarks (which CI has in a cache).
+history: $(READY)  ## each ratio over the saved runs of like machines, with change points: .results/history.html
+	@mkdir -p $(RESULTS)
+	$(BIN)/python -m benchmarks.gate.report.history --storage benchmarks/baselines $(addprefix --storage ,$(wildcard .benchmarks)) $(addprefix --json ,$(wildcard $(RESULTS)/bench.json)) $(if $(KEEP),--keep .benchmarks) --output $(RESULTS)/history.html $(ARGS)
 
 # Each file of tests has one of two processes, so that what the file shares is built once; tests marked `serial` follow,
 # one at a time. With ARGS a single process runs all that they select.

@@ -224,7 +224,7 @@ def test_the_distribution_has_the_gate_and_declares_what_it_imports(elsewhere):
     ours = {
         f"performance_gate/{file.relative_to(GATE).as_posix()}"
         for file in GATE.rglob("*")
-        if file.suffix in {".py", ".json"}
+        if file.suffix in {".css", ".html", ".json", ".py"}
     }
     assert {file for file in files if ".dist-info" not in file and "__pycache__" not in file} == ours
 

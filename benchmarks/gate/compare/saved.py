@@ -1,5 +1,6 @@
 """The duels and memory peaks of earlier runs, read from the files that pytest-benchmark saves."""
 
+import datetime as dt
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,39 @@ class Peaks(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a saved run comes from, as far as its file says.
+
+    Attributes:
+        commit: its full hash; "" if unknown.
+        dirty: whether the working tree had changes beside it.
+        committed: when the commit was made.
+        saved: when the run was.
+        cpu: vendor, family and model. A hypervisor may give two processors one name ("AMD EPYC"), and these differ.
+    """
+
+    commit: str = ""
+    dirty: bool = False
+    committed: dt.datetime | None = None
+    saved: dt.datetime | None = None
+    cpu: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "Origin":
+        """Read what pytest-benchmark writes about a run."""
+        commit = content.get("commit_info") or {}
+        cpu = content["machine_info"].get("cpu") or {}
+        parts = [cpu.get(key) for key in ("vendor_id_raw", "family", "model")]
+        return cls(
+            commit=str(commit.get("id") or ""),
+            dirty=bool(commit.get("dirty")),
+            committed=_moment(commit.get("time")),
+            saved=_moment(content.get("datetime")),
+            cpu=() if None in parts else tuple(map(str, parts)),
+        )
+
+
+@dataclass(frozen=True)
 class Run:
     """One saved run.
 
@@ -34,6 +68,7 @@ class Run:
         memory: by test.
         full: the ids of those that belong to the full run only; None if the run is older than that distinction.
         seconds: that each test took, by id.
+        origin: commit, dates and processor.
     """
 
     path: Path
@@ -43,6 +78,7 @@ class Run:
     memory: dict[str, Peaks]
     full: frozenset[str] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    origin: Origin = Origin()
 
     @property
     def name(self) -> str:
@@ -70,7 +106,7 @@ def read(path: Path) -> Run:
         tests = frozenset(saved) | set(memory) | set(extra.get("measures", []))
         full = frozenset(extra["full"]) if "full" in extra else None
         seconds = {name: float(took) for name, took in extra.get("seconds", {}).items()}
-        return Run(path, content["machine_info"].get("gate"), tests, duels, memory, full, seconds)
+        return Run(path, content["machine_info"].get("gate"), tests, duels, memory, full, seconds, Origin.of(content))
     except OSError as error:
         raise SavedRunError(f"the saved run {path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -95,3 +131,14 @@ def newest(paths: list[Path], here: dict[str, Any]) -> Run:
     if last is None:
         raise SavedRunError("there is no saved run")
     return last
+
+
+def _moment(text: object) -> dt.datetime | None:
+    """Return a moment that can be compared with others, or None if there is none; without a zone it is UTC's."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
