@@ -20,6 +20,11 @@ def is_requested(test: str, config: pytest.Config) -> bool:
     )
 
 
+def is_narrowed(config: pytest.Config) -> bool:
+    """Return whether the command line names files or tests, and not folders alone."""
+    return any(wanted or path.is_file() for path, wanted in _arguments(config))
+
+
 def _arguments(config: pytest.Config) -> list[tuple[Path, str]]:
     """Return the (path, name within) pairs of the command line."""
     pairs = []

@@ -12,7 +12,7 @@ import pytest
 from . import work
 from .findings import Findings
 from .tables import markdown
-from .words import evidence
+from .words import acknowledged, evidence
 
 
 def write_summary(findings: Findings, environment: Mapping[str, str] = os.environ) -> None:
@@ -30,18 +30,24 @@ def annotations(
         return
     for failed in [*reporter.getreports("failed"), *reporter.getreports("error")]:
         file, line, _ = failed.location
-        crash = getattr(failed.longrepr, "reprcrash", None)
-        message = crash.message if crash else str(failed.longrepr)
         title = _escaped(failed.head_line or file)
-        yield f"::error file={file},line={(line or 0) + 1},title={title}::{_escaped(message)}"
+        yield f"::error file={file},line={(line or 0) + 1},title={title}::{_escaped(message_of(failed))}"
     for row in findings.compared:
+        file = row.test.partition("::")[0]
         if row.verdict == "inconclusive":
-            file = row.test.partition("::")[0]
             yield f"::warning file={file},title={_escaped(row.name)}::{_escaped('inconclusive: ' + evidence(row))}"
+        elif row.acknowledged and row.acknowledged.admitted:
+            yield f"::warning file={file},title={_escaped(row.name)}::{_escaped(acknowledged(row.acknowledged))}"
     for unknown in findings.work:
         if unknown.verdict == "not compared" and not unknown.removed:
             file = unknown.test.partition("::")[0]
             yield f"::warning file={file},title={_escaped(unknown.name)}::{_escaped(work.remark(unknown))}"
+
+
+def message_of(report: pytest.TestReport) -> str:
+    """Return the message of a failed test's error."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash else report.longrepr)
 
 
 def _escaped(text: str) -> str:
