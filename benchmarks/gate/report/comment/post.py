@@ -74,12 +74,17 @@ def pull_requests(repository: str, run: Mapping[str, Any]) -> list[int]:
 
 def post(repository: str, number: int, text: str) -> None:
     """Update this workflow's comment, or write the first one."""
-    mine = f'.[] | select(.user.login == "{BOT}") | select(.body | startswith("{MARKER}")) | .id'
     comments = f"repos/{repository}/issues/{number}/comments"
-    ids = _gh("--paginate", "--method=GET", comments, "--raw-field=per_page=100", f"--jq={mine}").split()
+    pages = json.loads(_gh("--method=GET", "--paginate", "--slurp", comments, "--raw-field=per_page=100"))
+    ids = [
+        int(each["id"])
+        for page in pages
+        for each in page
+        if each["user"]["login"] == BOT and each["body"].startswith(MARKER)
+    ]
     body = json.dumps({"body": text})
     if ids:
-        _gh("--method=PATCH", f"repos/{repository}/issues/comments/{int(ids[0])}", "--input=-", stdin=body)
+        _gh("--method=PATCH", f"repos/{repository}/issues/comments/{ids[0]}", "--input=-", stdin=body)
     else:
         _gh("--method=POST", comments, "--input=-", stdin=body)
 
