@@ -86,7 +86,7 @@ def _of_job(job, pinned, targets, pythons, *, reacts):
         yield "no timeout-minutes"
     allowed = MAY_COMMENT if reacts else {"contents": "read"}
     if job.get("permissions") != allowed:
-        yield f"permissions are missing, or more than {', '.join(f'{scope}: {kind}' for scope, kind in allowed.items())}"
+        yield f"permissions are missing, or more than {yaml.safe_dump(allowed)}"
     matrix = job.get("strategy", {}).get("matrix", {})
     if "python" in matrix and matrix["python"] != pythons:
         yield f"the matrix has {matrix['python']}, but pyproject.toml lists {pythons}"
@@ -97,10 +97,8 @@ def _of_job(job, pinned, targets, pythons, *, reacts):
         elif run.removeprefix("make ") not in targets:
             yield f"the Makefile has no target for {run!r}"
     used = [step["uses"] for step in job["steps"] if "uses" in step]
-    if reacts and SET_UP in used:
-        yield "the job that may write installs packages"
-    elif not reacts and SET_UP not in used:
-        yield "the job does not use the shared set-up action"
+    if (SET_UP in used) == reacts:
+        yield "the job does not use the shared set-up action, or uses it and may write"
     for step in job["steps"]:
         if "uses" in step and step["uses"] != SET_UP:
             yield from _of_action(step["uses"], step.get("with", {}), pinned, runs)
@@ -146,7 +144,9 @@ def test_what_it_reacts_to_is_what_uploads():
         for name in ("comment", "gate")
     )
     assert comment[True]["workflow_run"]["workflows"] == [gate["name"]]
-    (downloaded,) = (step["with"]["name"] for step in comment["jobs"]["comment"]["steps"] if "run-id" in step.get("with", {}))
+    (downloaded,) = (
+        step["with"]["name"] for step in comment["jobs"]["comment"]["steps"] if "run-id" in step.get("with", {})
+    )
     assert downloaded in [step.get("with", {}).get("name") for step in gate["jobs"]["gate"]["steps"]]
 
 
@@ -154,8 +154,18 @@ CHECKOUT = "          persist-credentials: false\n"
 DISTRUSTED = {
     "write": ("gate.yml", "contents: read #", "contents: write #", {"own workflow", "beyond comments"}),
     "write all": ("gate.yml", "permissions: {}", "permissions: write-all", {"own workflow", "beyond comments"}),
-    "secret": ("gate.yml", "run: make gate", "run: make gate\n        env:\n          X: ${{ secrets.X }}", {"own workflow"}),
-    "token": ("gate.yml", "run: make gate", "run: make gate\n        env:\n          X: ${{ github.token }}", {"own workflow"}),
+    "secret": (
+        "gate.yml",
+        "run: make gate",
+        "run: make gate\n        env:\n          X: ${{ secrets.X }}",
+        {"own workflow"},
+    ),
+    "token": (
+        "gate.yml",
+        "run: make gate",
+        "run: make gate\n        env:\n          X: ${{ github.token }}",
+        {"own workflow"},
+    ),
     "target": ("gate.yml", "  pull_request:", "  pull_request_target:", {"base's token"}),
     "nightly": ("nightly.yml", "contents: read #", "contents: write #", {"beyond comments"}),
     "more": ("comment.yml", "contents: read #", "contents: write #", {"beyond comments"}),

@@ -4,7 +4,7 @@ An entry is a floor for the ratio to the other revision, and is judged as floors
 bound must be proven. The bets for that are nested with those about the tolerance, so they cost no error rate.
 """
 
-import datetime
+import datetime as dt
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -40,9 +40,9 @@ class Entry:
     test: str
     bound: float
     reason: str
-    expires: datetime.date
+    expires: dt.date
 
-    def expired(self, today: datetime.date) -> bool:
+    def expired(self, today: dt.date) -> bool:
         """Return whether it admits nothing any more."""
         return today > self.expires
 
@@ -58,8 +58,8 @@ class Acknowledged:
     Attributes:
         entry: the entry.
         state: "admitted" if the slowdown is proven to be within the bound; "exceeded" if it is proven not to be;
-            "unproven" if the time ended first; "expired" if the entry no longer counts; "not needed" if the benchmark is
-            not slower; "not judged" if it has no verdict in this run.
+            "unproven" if the time ended first; "expired" if the entry no longer counts; "not needed" if the benchmark
+            is not slower; "not judged" if it has no verdict in this run.
         change: "added" or "changed" if the other revision's file does not have the entry as it is; else None.
     """
 
@@ -99,8 +99,8 @@ def _entry(number: int, table: Mapping[str, Any]) -> Entry:
     reason, expires = table["reason"], table["expires"]
     if not (isinstance(reason, str) and reason.strip()):
         raise ValueError(f"{name}: the reason is empty: say for the reviewer what the slowdown buys")
-    # A date with a time is a subclass of a date.
-    if not isinstance(expires, datetime.date) or isinstance(expires, datetime.datetime):
+    # Not a subclass: that is a date with a time.
+    if type(expires) is not dt.date:
         raise ValueError(f"{name}: `expires` is a date without quotes, such as 2027-01-31, not {expires!r}")
     return Entry(test.strip(), _bound(name, table["bound"]), " ".join(reason.split()), expires)
 
@@ -160,7 +160,7 @@ def of_duel(entry: Entry, change: Change, answers: Mapping[str, Answer]) -> Ackn
     return Acknowledged(entry, admission(answers) or "expired", change)
 
 
-def of_memory(entry: Entry, change: Change, ratios: Sequence[float], today: datetime.date) -> Acknowledged:
+def of_memory(entry: Entry, change: Change, ratios: Sequence[float], today: dt.date) -> Acknowledged:
     """Return what an entry says of more memory; each pair of processes must be within the bound."""
     if entry.expired(today):
         return Acknowledged(entry, "expired", change)

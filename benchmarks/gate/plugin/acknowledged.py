@@ -3,7 +3,7 @@
 It is that of the working tree, because a pull request that makes something slower brings its own entry, to be reviewed.
 """
 
-import datetime
+import datetime as dt
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ..compare.revision import Revision
-from ..judge.acknowledged import Acknowledged, Change, Entry, change, of_duel, of_memory, read
+from ..judge.acknowledged import Acknowledged, Change, Entry, State, change, of_duel, of_memory, read
 from ..judge.memory import MEMORY_FACTOR, MemoryRow
 from ..judge.rules import START_FACTOR, RevisionRow
 from ..report.findings import Findings
@@ -35,9 +35,9 @@ def add_ini(parser: pytest.Parser) -> None:
     parser.addini(INI, "file of acknowledged slowdowns, in TOML, relative to the root (default: none)", default="")
 
 
-def today() -> datetime.date:
+def today() -> dt.date:
     """Return the day, in UTC: an entry expires everywhere at once."""
-    return datetime.datetime.now(tz=datetime.UTC).date()
+    return dt.datetime.now(tz=dt.UTC).date()
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Acknowledgements:
     """
 
     file: str = ""
-    day: datetime.date = field(default_factory=today)
+    day: dt.date = field(default_factory=today)
     entries: tuple[Entry, ...] = ()
     there: tuple[Entry, ...] = ()
     by_test: dict[str, Entry] = field(default_factory=dict)
@@ -136,19 +136,21 @@ class Acknowledgements:
         """Add to the findings what became of each entry, and which can be deleted."""
         verdicts: dict[str, str | None] = {row.test: row.revision_verdict for row in findings.memory}
         verdicts |= {row.test: row.verdict for row in findings.compared}
-        known = {row.test: row.acknowledged for row in (*findings.compared, *findings.memory) if row.acknowledged}
+        known = {row.test: row.acknowledged for row in findings.memory}
+        known |= {row.test: row.acknowledged for row in findings.compared}
         for test, entry in self.by_test.items():
-            if test in known:
-                findings.acknowledged[test] = known[test]
+            if judged := known.get(test):
+                findings.acknowledged[test] = judged
                 continue
-            unneeded, expired = verdicts.get(test) in NOT_NEEDED, entry.expired(self.day)
-            state = "expired" if expired else "not needed" if unneeded else "not judged"
+            state: State = "not needed" if verdicts.get(test) in NOT_NEEDED else "not judged"
+            if entry.expired(self.day):
+                if state == "not needed":
+                    findings.remarks.append(
+                        f"{self.file}: the entry for {test} expired on {entry.expires}, and the benchmark is not "
+                        "slower: the entry can be deleted"
+                    )
+                state = "expired"
             findings.acknowledged[test] = Acknowledged(entry, state, self._change(entry))
-            if expired and unneeded:
-                findings.remarks.append(
-                    f"{self.file}: the entry for {test} expired on {entry.expires}, and the benchmark is not slower: "
-                    "the entry can be deleted"
-                )
 
     def _change(self, entry: Entry) -> Change:
         return change(entry, self.there)

@@ -45,9 +45,7 @@ def as_json(
             "environments": _environments(findings.environments),
             "benchmarks": [_revision_row(row) for row in findings.compared],
             "work": [work.as_dict(row) for row in findings.work],
-            "acknowledged": [
-                {"test": test, **_acknowledged(entry)} for test, entry in findings.acknowledged.items()
-            ],
+            "acknowledged": [{"test": test, **_acknowledged(entry)} for test, entry in findings.acknowledged.items()],
         },
         "saved_runs": list(saved_runs),
         "exit_status": exit_status,

@@ -134,7 +134,7 @@ def acknowledged(found: Acknowledged) -> str:
         "not judged": f"no verdict; up to {_share(entry.bound)} is acknowledged until {entry.expires}",
     }
     by = f" ({found.change} by this change)" if found.change else ""
-    return f"{states[found.state]}{by}: {entry.reason.rstrip(".")}"
+    return f"{states[found.state]}{by}: {entry.reason.rstrip('.')}"
 
 
 def verdict(row: RevisionRow | MemoryRow) -> str:

@@ -77,7 +77,10 @@ def _headline(found: Facts, rows: Sequence[Row], conclusion: str | None) -> tupl
     if found.status != 0:
         return "red", "Red: the run failed, and no test says why. Look at what the job printed."
     if conclusion not in {None, "success"}:
-        return "red", f"Red: nothing is slower, and the workflow ended with {_word(conclusion)}. Look at its other jobs."
+        return (
+            "red",
+            f"Red: nothing is slower, and the workflow ended with {_word(conclusion)}. Look at its other jobs.",
+        )
     if not rows:
         return "yellow", "Yellow: nothing was measured."
     admitted = sum(row.acknowledged for row in rows)
