@@ -11,7 +11,7 @@ RESULTS := .results
 EXTRAS ?= cases dev peers report
 UV_VERSION := 0.13.9
 
-.PHONY: help setup bench gate bisect history test soak lint format baseline calibrate corpus case readme lock clean
+.PHONY: help setup bench gate comment bisect history test soak lint format baseline calibrate corpus case readme lock clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ gate: $(READY)  ## is anything slower than at AGAINST (default: the merge base o
 	@test -n "$(AGAINST)" || { echo "make gate: nothing is new since origin/main, and nothing is uncommitted. Name what to compare with: make gate AGAINST=REV" >&2; exit 2; }
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m pytest benchmarks --against=$(AGAINST) --gate-report=$(RESULTS)/gate.md --gate-json=$(RESULTS)/gate.json --junit-xml=$(RESULTS)/gate.xml $(ARGS)
+
+GATE_JSON ?= $(RESULTS)/gate.json
+
+# Without $(READY): it takes the standard library alone, and in CI a job that may write installs nothing.
+comment:  ## the pull request's comment on the last `make gate`: printed here, and posted by .github/workflows/comment.yml
+	@$(PYTHON) -m benchmarks.gate.report.comment.post "$(GATE_JSON)"
 
 bisect: $(READY)  ## which commit made it slower: make bisect GOOD=REV BAD=REV [TEST=ID-or-k-expression]
 	@test -n "$(GOOD)" && test -n "$(BAD)" || { echo "make bisect: name both ends: make bisect GOOD=REV BAD=REV [TEST=ID-or-k-expression]" >&2; exit 2; }

@@ -39,8 +39,41 @@ def complaints(text, targets=TARGETS, pythons=PYTHONS) -> Iterator[str]:
             yield "runs on main share a group, so all waiting runs except the last are dropped"
     pinned = pins(text)
     for name, job in workflow["jobs"].items():
-        for complaint in _of_job(job, pinned, targets, pythons):
+        for complaint in _of_job(job, pinned, targets, pythons, reacts="workflow_run" in workflow["on"]):
             yield f"{name}: {complaint}"
+
+
+MAY_COMMENT = {"actions": "read", "contents": "read", "pull-requests": "write"}
+SECRET = re.compile(r"\bsecrets\b|github\.token|GITHUB_TOKEN", re.IGNORECASE)
+OF_THE_HEAD = re.compile(r"github\.(head_ref|event\.(pull_request|workflow_run\.(head|pull_requests)))")
+
+
+def distrust(text) -> Iterator[str]:
+    """Yield a sentence for each way in which a pull request's code could get at more than it is given.
+
+    Its own workflow has no permission to write and no secret. The one that may write to pull requests runs none of its
+    code: it checks out the default branch, and names nothing of the head in a step.
+    """
+    workflow = {"on" if key is True else key: value for key, value in yaml.safe_load(text).items()}
+    jobs = workflow["jobs"].values()
+    permissions = [workflow.get("permissions"), *(job.get("permissions") for job in jobs)]
+    written = [of for of in permissions if isinstance(of, str) or (of and "write" in of.values())]
+    if "pull_request_target" in workflow["on"]:
+        yield "pull_request_target runs with the base's token"
+    if "pull_request" in workflow["on"] and (written or SECRET.search(text)):
+        yield "the pull request's own workflow may write, or has a secret"
+    if written and ("workflow_run" not in workflow["on"] or written != [MAY_COMMENT]):
+        yield "a permission to write, beyond comments"
+    for step in (step for job in jobs for step in job["steps"] if "workflow_run" in workflow["on"]):
+        action, options = step.get("uses", "").partition("@")[0], step.get("with", {})
+        if action not in {"", "actions/checkout", "actions/download-artifact"}:
+            yield f"{action} runs beside a token that may write"
+        if action == "actions/checkout" and options != {"persist-credentials": False}:
+            yield "it checks out something else than the default branch"
+        if action == "actions/download-artifact" and not options["path"].startswith("${{ runner.temp }}/"):
+            yield "it downloads among the code"
+        if step.get("run", "make comment") != "make comment" or OF_THE_HEAD.search(yaml.safe_dump(step)):
+            yield "a step runs something else, or has something of the head"
 
 
 def pins(text):
@@ -48,11 +81,12 @@ def pins(text):
     return {f"{match['action']}@{match['commit']}" for match in USES.finditer(text)}
 
 
-def _of_job(job, pinned, targets, pythons):
+def _of_job(job, pinned, targets, pythons, *, reacts):
     if not isinstance(job.get("timeout-minutes"), int):
         yield "no timeout-minutes"
-    if job.get("permissions") != {"contents": "read"}:
-        yield "permissions are missing, or more than contents: read"
+    allowed = MAY_COMMENT if reacts else {"contents": "read"}
+    if job.get("permissions") != allowed:
+        yield f"permissions are missing, or more than {yaml.safe_dump(allowed)}"
     matrix = job.get("strategy", {}).get("matrix", {})
     if "python" in matrix and matrix["python"] != pythons:
         yield f"the matrix has {matrix['python']}, but pyproject.toml lists {pythons}"
@@ -64,8 +98,8 @@ def _of_job(job, pinned, targets, pythons):
         elif target[1] not in targets:
             yield f"the Makefile has no target for {run!r}"
     used = [step["uses"] for step in job["steps"] if "uses" in step]
-    if SET_UP not in used:
-        yield "the job does not use the shared set-up action"
+    if (SET_UP in used) == reacts:
+        yield "the job does not use the shared set-up action, or uses it and may write"
     for step in job["steps"]:
         if "uses" in step and step["uses"] != SET_UP:
             yield from _of_action(step["uses"], step.get("with", {}), pinned, runs)
@@ -89,6 +123,74 @@ def _of_action(uses, options, pinned, runs):
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_workflow(path):
     assert list(complaints(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS], ids=lambda path: path.name)
+def test_a_pull_request_gets_at_nothing(path):
+    assert list(distrust(path.read_text(encoding="utf-8"))) == []
+
+
+def test_one_workflow_may_write_and_it_can_be_switched_off():
+    writers = [path for path in WORKFLOWS if re.search(r":\s*write\b", path.read_text(encoding="utf-8"))]
+    assert [path.name for path in writers] == ["comment.yml"]
+    (job,) = yaml.safe_load(writers[0].read_text(encoding="utf-8"))["jobs"].values()
+    assert job["if"].startswith("vars.GATE_COMMENT != 'off' && ")
+    assert not any(SECRET.search(path.read_text(encoding="utf-8")) for path in ACTIONS)
+
+
+def test_what_it_reacts_to_is_what_uploads():
+    """The name of the workflow and that of the artifact are each written in two files."""
+    comment, gate = (
+        yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text(encoding="utf-8"))
+        for name in ("comment", "gate")
+    )
+    assert comment[True]["workflow_run"]["workflows"] == [gate["name"]]
+    (downloaded,) = (
+        step["with"]["name"] for step in comment["jobs"]["comment"]["steps"] if "run-id" in step.get("with", {})
+    )
+    assert downloaded in [step.get("with", {}).get("name") for step in gate["jobs"]["gate"]["steps"]]
+
+
+CHECKOUT = "          persist-credentials: false\n"
+DISTRUSTED = {
+    "write": ("gate.yml", "contents: read #", "contents: write #", {"own workflow", "beyond comments"}),
+    "write all": ("gate.yml", "permissions: {}", "permissions: write-all", {"own workflow", "beyond comments"}),
+    "secret": (
+        "gate.yml",
+        "run: make gate",
+        "run: make gate\n        env:\n          X: ${{ secrets.X }}",
+        {"own workflow"},
+    ),
+    "token": (
+        "gate.yml",
+        "run: make gate",
+        "run: make gate\n        env:\n          X: ${{ github.token }}",
+        {"own workflow"},
+    ),
+    "target": ("gate.yml", "  pull_request:", "  pull_request_target:", {"base's token"}),
+    "nightly": ("nightly.yml", "contents: read #", "contents: write #", {"beyond comments"}),
+    "more": ("comment.yml", "contents: read #", "contents: write #", {"beyond comments"}),
+    "head": (
+        "comment.yml",
+        CHECKOUT,
+        f"{CHECKOUT}          ref: ${{{{ github.event.workflow_run.head_sha }}}}\n",
+        {"default branch", "of the head"},
+    ),
+    "fork": ("comment.yml", CHECKOUT, f"{CHECKOUT}          repository: x/y\n", {"default branch"}),
+    "among the code": ("comment.yml", "path: ${{ runner.temp }}/gate", "path: .results", {"among the code"}),
+    "script": ("comment.yml", "run: make comment", "run: make test", {"something else"}),
+    "branch": ("comment.yml", "run: make comment", "run: make comment ARGS=${{ github.head_ref }}", {"something else"}),
+    "cache": ("comment.yml", "actions/download-artifact@", "actions/cache@", {"beside a token"}),
+}
+
+
+@pytest.mark.parametrize(("file", "old", "new", "expected"), DISTRUSTED.values(), ids=DISTRUSTED)
+def test_what_a_pull_request_must_not_get_at(file, old, new, expected):
+    text = (ROOT / ".github/workflows" / file).read_text(encoding="utf-8")
+    assert old in text
+    reported = list(distrust(text.replace(old, new, 1)))
+    assert len(reported) == len(expected)
+    assert all(any(words in complaint for complaint in reported) for words in expected)
 
 
 @pytest.mark.parametrize("path", ACTIONS, ids=lambda path: path.parent.name)
@@ -233,6 +335,7 @@ def test_lint_passes_on_a_copy(tool, lint):
     [
         ("zizmor", "workflows/gate.yml", "run: make gate", 'run: echo "${{ github.head_ref }}"', "template-injection"),
         ("zizmor", "workflows/gate.yml", "  pull_request:", "  pull_request_target:", "dangerous-triggers"),
+        ("zizmor", "workflows/comment.yml", "# zizmor: ignore[dangerous-triggers]", "#", "dangerous-triggers"),
         ("zizmor", "dependabot.yml", "default-days: 7", "default-days: 1", "dependabot-cooldown"),
         ("zizmor", "workflows/tests.yml", "jobs:", "jobs: [", "tests.yml"),
         ("check-jsonschema", "workflows/tests.yml", "runs-on:", "run-on:", "tests.yml"),

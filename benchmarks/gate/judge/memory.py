@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..compare.saved import Peaks
+from .acknowledged import Acknowledged
 from .reasons import Reason
 
 MIB = 1024 * 1024
@@ -28,6 +29,7 @@ class MemoryRow:
         saved: the peaks of a saved run; None without one.
         run: the name of that run.
         revision: the one whose memory the reference is, on this machine and in this run; "" for another variant's.
+        acknowledged: what an entry says of it if it is more than there; None without an entry.
     """
 
     name: str
@@ -38,6 +40,7 @@ class MemoryRow:
     saved: Peaks | None = None
     run: str = ""
     revision: str = ""
+    acknowledged: Acknowledged | None = None
 
     @property
     def ratio(self) -> float:
@@ -71,11 +74,16 @@ class MemoryRow:
         return "more" if self.candidate > max(MEMORY_FACTOR * self.reference, MEMORY_NOISE + self.reference) else "same"
 
     @property
+    def admitted(self) -> bool:
+        """Return whether an entry admits that it is more than at the other revision."""
+        return self.acknowledged is not None and self.acknowledged.admitted
+
+    @property
     def reasons(self) -> tuple[Reason, ...]:
         """Return why the test fails; empty if it passes."""
         reasons = {
             Reason.CEILING_BROKEN: self.ceiling_verdict == "broken",
             Reason.MORE_MEMORY_THAN_SAVED: self.saved_verdict == "more",
-            Reason.MORE_MEMORY: self.revision_verdict == "more",
+            Reason.MORE_MEMORY: self.revision_verdict == "more" and not self.admitted,
         }
         return tuple(reason for reason, applies in reasons.items() if applies)

@@ -11,6 +11,7 @@ from ..measure.duel import Duel
 from ..measure.profile import Growth
 from ..measure.score import Estimate
 from ..measure.tail import TailQuestion
+from .acknowledged import Acknowledged, admission, bound_questions
 from .reasons import Reason
 
 Verdict: TypeAlias = Literal["faster", "same", "slower", "inconclusive"]
@@ -56,7 +57,9 @@ def questions(floor: float | None, saved: Duel | None) -> list[Question]:
     return asked
 
 
-def revision_questions(tolerance: float, blind: float, *, cpu: bool = True) -> list[Question]:
+def revision_questions(
+    tolerance: float, blind: float, *, cpu: bool = True, bound: float | None = None
+) -> list[Question]:
     """Return the questions about another revision, the reference: is the candidate slower, and if not, is it faster?
 
     A slowdown shows in the median of the pairs, or in more slow calls ("tail").
@@ -65,6 +68,7 @@ def revision_questions(tolerance: float, blind: float, *, cpu: bool = True) -> l
         tolerance: the slowdown that must not be missed, as a share: 0.03 is 3 %.
         blind: the slowdown of wall time, as a share, that the pairs must rule out in any case.
         cpu: whether CPU time counts as well: not for work that waits, polls or spins.
+        bound: of an acknowledged slowdown, as a share: is the candidate within it? None if there is none.
 
     Raises:
         ValueError: The tolerance does not exceed LEAST_SLOWDOWN, or `blind` is less than the tolerance.
@@ -77,30 +81,36 @@ def revision_questions(tolerance: float, blind: float, *, cpu: bool = True) -> l
     if not blind >= tolerance:
         raise ValueError(f"the blind limit is at least the tolerance, {tolerance:.3g}, not {blind:.3g}")
     same, slower = 1 / (1 + tolerance), 1 / (1 + LEAST_SLOWDOWN)
-    asked = [
+    asked: list[Question] = [
         Question("revision", above=same, below=slower, scores=True),
         Question("blind", above=1 / (1 + blind), below=0),
         Question("faster", above=1 + LEAST_SLOWDOWN, below=0, needed=False),
         TailQuestion("tail", above=slower, below=slower, needed=False, share=SLOW_CALLS),
     ]
-    return [*asked, Question("cpu", above=same, below=slower, clock="cpu", scores=True)] if cpu else asked
+    if cpu:
+        asked.append(Question("cpu", above=same, below=slower, clock="cpu", scores=True))
+    if bound is not None:
+        asked += bound_questions(bound, cpu=cpu, scores=True, slow_calls=SLOW_CALLS)
+    return asked
 
 
-def start_questions() -> list[Question]:
+def start_questions(bound: float | None = None) -> list[Question]:
     """Return the questions about the start of a process: does it take START_FACTOR times as long, and if not, less?
 
     Starts are long and few, so the two bets of the first question are about one limit: the fewest pairs prove it.
     """
     limit = 1 / START_FACTOR
-    return [
+    asked: list[Question] = [
         Question("revision", above=limit, below=limit),
         Question("faster", above=START_FACTOR, below=0, needed=False),
     ]
+    return asked if bound is None else [*asked, *bound_questions(bound, cpu=False, scores=False, slow_calls=None)]
 
 
 def revision_decided(answers: Mapping[str, Answer]) -> bool:
-    """Return whether the answers to `revision_questions` suffice for a verdict."""
-    return _revision_verdict(answers) != "inconclusive"
+    """Return whether the answers to `revision_questions` suffice for a verdict, and to say if a bound admits it."""
+    verdict = _revision_verdict(answers)
+    return verdict != "inconclusive" and not (verdict == "slower" and admission(answers) == "unproven")
 
 
 def revision_verdict(duel: Duel) -> Verdict | None:
@@ -228,6 +238,7 @@ class RevisionRow:
         reason: why this machine cannot run it.
         growth: of the functions of both sides, the largest first; empty unless it is slower.
         unprofiled: why it is slower and has no profile.
+        acknowledged: what an entry says of it if it is slower; None without an entry.
     """
 
     name: str
@@ -241,6 +252,7 @@ class RevisionRow:
     reason: str = ""
     growth: tuple[Growth, ...] = ()
     unprofiled: str = ""
+    acknowledged: Acknowledged | None = None
 
     @property
     def grown(self) -> tuple[Growth, ...]:
@@ -254,6 +266,8 @@ class RevisionRow:
         An inconclusive duel fails if it was blind: its pairs do not rule out even a slowdown of `blind`. With `strict`
         each fails.
         """
+        if self.verdict == "slower" and self.acknowledged and self.acknowledged.admitted:
+            return ()
         if self.verdict == "slower":
             return (Reason.SLOWER,)
         if self.verdict != "inconclusive":

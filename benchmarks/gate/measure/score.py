@@ -118,18 +118,21 @@ class Score:
     def done(self) -> bool:
         """Return whether the pairs suffice, and no further question is about to be answered.
 
-        The bets on slow calls are waited for, as TAIL_SECONDS says, unless the candidate is slower anyway.
+        The bets on slow calls are waited for, as TAIL_SECONDS says, unless the candidate is slower anyway, by at least
+        the ratio that its times are multiplied by before a call is called slow.
         """
         if self._settled is None:
             return False
-        slower = any(answer.verdict == "below" for answer in self.answers.values())
+        slower = [answer.question.below for answer in self.answers.values() if answer.verdict == "below"]
         near = False
         for answer in self.answers.values():
             if answer.verdict != "open" or answer.question.needed:
                 continue
             if not isinstance(answer, TailAnswer):
                 near = near or answer.log_e_above > 0
-            elif not slower and (self._since < TAIL_SECONDS or answer.log_e_below > math.log(TAIL_AHEAD)):
+            elif min(slower, default=math.inf) > answer.question.below and (
+                self._since < TAIL_SECONDS or answer.log_e_below > math.log(TAIL_AHEAD)
+            ):
                 return False
         return not near or self.pairs >= 2 * self._settled
 

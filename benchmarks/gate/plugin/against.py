@@ -41,9 +41,9 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
     and this one only compares: results are sent through a pipe, so they must be data that `pickle` can send.
 
     Raises:
-        AssertionError: The variant is slower, here and in fresh processes; the duel cannot see a slowdown of --blind;
-            the variant returns something else; the benchmark does less than the revision's own; it runs at the revision
-            and is skipped here; or, with --strict, there is no verdict.
+        AssertionError: The variant is slower, here and in fresh processes, and no acknowledged slowdown admits it; the
+            duel cannot see a slowdown of --blind; the variant returns something else; the benchmark does less than the
+            revision's own; it runs at the revision and is skipped here; or, with --strict, there is no verdict.
     """
     session = request.config.stash[SESSION]
     case, name = names(request)
@@ -54,7 +54,9 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
         claim(benchmark)
         if session.link:
             offer(session.link, request, package, variant, build)
-        settings = settings_of(session.settings, request.node)
+        settings = replace(
+            settings_of(session.settings, request.node), bound=session.acknowledged.bound(request.node.nodeid)
+        )
         row = RevisionRow(
             name,
             request.node.nodeid,
@@ -78,6 +80,7 @@ def against(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Rev
                 row = replace(row, verdict=revision_verdict(result) or "inconclusive", duel=result)
                 if row.verdict == "slower" and not session.settings.confirming:
                     row = _confirmed(session, request, settings, row, package=package, sides=sides)
+                    row = session.acknowledged.judged(row)
         session.findings.compared.append(row)
         failures = [revision_failure(row, strict=session.settings.strict)]
         if compared := session.works.rows.get(row.test):

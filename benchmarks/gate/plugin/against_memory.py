@@ -54,14 +54,16 @@ def against_memory(request: pytest.FixtureRequest) -> Callable[..., MemoryRow | 
         with sides_of(session, request, row, package, variant, build=build) as sides:
             if sides is None:
                 return None
+            peaks: list[MemoryRow] = []
             for reference, candidate in _pairs(*sides):
-                peaks = MemoryRow(name, row.test, reference, candidate, None, revision=row.revision)
-                if peaks.revision_verdict == "same":
+                peaks.append(MemoryRow(name, row.test, reference, candidate, None, revision=row.revision))
+                if peaks[-1].revision_verdict == "same":
                     break
-        session.findings.memory.append(peaks)
-        if failure := memory_failure(peaks):
+        found = session.acknowledged.judged_memory(peaks)
+        session.findings.memory.append(found)
+        if failure := memory_failure(found):
             raise AssertionError(failure)
-        return peaks
+        return found
 
     return run
 

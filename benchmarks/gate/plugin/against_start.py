@@ -53,7 +53,7 @@ def against_start(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[s
                 name,
                 reference,
                 candidate,
-                start_questions(),
+                start_questions(session.acknowledged.bound(row.test)),
                 alpha=session.alpha,
                 budget=session.settings.budget,
                 seed=session.seed(row.test),
@@ -62,7 +62,7 @@ def against_start(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[s
                 progress=progress_of(request.config, name),
             )
             record(benchmark, duel, "against")
-            row = replace(row, verdict=revision_verdict(duel) or "inconclusive", duel=duel)
+            row = session.acknowledged.judged(replace(row, verdict=revision_verdict(duel) or "inconclusive", duel=duel))
         session.findings.compared.append(row)
         if failure := revision_failure(row, strict=session.settings.strict):
             raise AssertionError(failure)

@@ -4,6 +4,7 @@ import pytest
 
 from ..compare.evidence import Evidence, EvidenceError
 from ..compare.revision import Revision, RevisionError
+from .acknowledged import Acknowledgements
 from .environments import Plan, plan
 from .pair import Pairs
 from .session import Session
@@ -13,7 +14,7 @@ def open_revision(config: pytest.Config, session: Session) -> None:
     """Find the revision of --against, and whether its dependencies are others.
 
     Raises:
-        UsageError: There is no such revision, or an option needs --against.
+        UsageError: There is no such revision, an option needs --against, or the acknowledged slowdowns cannot be read.
     """
     name, settings = config.getoption("against"), session.settings
     if name is None:
@@ -25,6 +26,8 @@ def open_revision(config: pytest.Config, session: Session) -> None:
         session.revision = Revision.open(config.rootpath, name)
     except RevisionError as error:
         raise pytest.UsageError(f"--against: {error}") from error
+    if not settings.confirming:  # it asks for `slower` alone
+        session.acknowledged = Acknowledgements.open(config, session.revision)
     planned = plan(config, session.revision)
     if isinstance(planned, Plan):
         session.plan = planned

@@ -13,7 +13,8 @@ from ..compare.work.there import record
 from ..measure import machine
 from ..measure.duel import run_duel
 from ..report.dependencies import environments
-from ..report.github import annotations, write_summary
+from ..report.findings import Failure
+from ..report.github import annotations, message_of, write_summary
 from ..report.json_report import as_json
 from ..report.tables import markdown, terminal
 from . import hookspecs
@@ -101,6 +102,8 @@ def pytest_collection_modifyitems(
     duels = sum(bool(DUELS & set(_fixtures(item))) for item in items)
     gate.duels = 1 if gate.settings.confirming else duels + len((CONTROL, CANARY))
     yield
+    if gate.acknowledged.entries and not session.testsfailed:  # else the collection says what is wrong
+        gate.acknowledged.assign(config, gate.settings, collected)
     wanted = [item for item in items if AGAINST.isdisjoint(_fixtures(item)) != gate.compares]
     if not gate.settings.starts:
         wanted = [item for item in wanted if "against_start" not in _fixtures(item)]
@@ -111,7 +114,15 @@ def pytest_collection_modifyitems(
     asked = config.hook.pytest_gate_compares_work(config=config) is not False
     if gate.revision and asked and not gate.settings.confirming:
         run = partial(record, gate.revision, **gate.of_revision())
-        gate.works = Works.of(config, gate.revision, gate.settings.removed, wanted=wanted, others=collected, record=run)
+        gate.works = Works.of(
+            config,
+            gate.revision,
+            gate.settings.removed,
+            wanted=wanted,
+            others=collected,
+            record=run,
+            silent=[gate.acknowledged.file],
+        )
     first, last = _selfchecks(session) if gate.gated else ([], [])
     items[:] = [*first, *wanted, *last]
     if gate.revision and gate.settings.minutes is not None:
@@ -161,6 +172,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         gate.skipped[item.nodeid] = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
     if report.failed:
         gate.failed.add(item.nodeid)
+        gate.findings.failures.append(Failure(item.nodeid, message_of(report)))
     if report.when == "call" and item.get_closest_marker("measures") and not report.skipped:
         gate.measured.add(item.nodeid)
     return report
@@ -198,7 +210,7 @@ def pytest_benchmark_compare_machine_info(machine_info: dict[str, Any], compared
     machine_info.update(compared_benchmark["machine_info"])
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the report in the requested forms."""
     config, gate = session.config, session.config.stash[SESSION]
     # Workers of a parallel run, and the processes of the two sides, would overwrite this one's files.
@@ -206,6 +218,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     asked = [config.getoption(option) for option in ("benchmark_json", "gate_report", "gate_json")]
     gate.findings.results += [str(getattr(file, "name", file)) for file in asked if file]
+    gate.acknowledged.conclude(gate.findings)
     document = as_json(
         gate.findings,
         machine=gate.machine,
@@ -213,6 +226,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         seed=gate.settings.seed,
         revision=gate.revision,
         saved_runs=[run.name for run in gate.runs],
+        exit_status=int(exitstatus),
     )
     for path, text in zip(asked[1:], (markdown(gate.findings), document), strict=True):
         if path:

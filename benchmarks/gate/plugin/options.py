@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from .acknowledged import add_ini
 from .environments import add_options
 
 
@@ -74,3 +75,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     # For processes that confirm: the side to load first ("reference" or "candidate"), and the package.
     add("--confirm", default="", help=argparse.SUPPRESS)
     add_options(parser, group)
+    add_ini(parser)

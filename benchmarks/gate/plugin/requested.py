@@ -32,6 +32,11 @@ def _requests(test: str, config: pytest.Config) -> list[str]:
     ]
 
 
+def is_narrowed(config: pytest.Config) -> bool:
+    """Return whether the command line names files or tests, and not folders alone."""
+    return any(wanted or path.is_file() for path, wanted in _arguments(config))
+
+
 def _arguments(config: pytest.Config) -> list[tuple[Path, str]]:
     """Return the (path, name within) pairs of the command line."""
     pairs = []

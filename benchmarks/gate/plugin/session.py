@@ -16,6 +16,7 @@ from ..measure.evidence import Part
 from ..measure.score import Decided
 from ..measure.timing import Side, Work
 from ..report.findings import Findings
+from .acknowledged import Acknowledgements
 from .environments import Plan
 from .pair import Pairs
 from .settings import DuelSettings, Settings
@@ -60,6 +61,7 @@ class Session:
         evidence: the file of --evidence; None without one.
         turns: of the duels with the revision; None if each has a time limit of its own.
         works: the work of the benchmarks, compared with --against and not in processes that confirm.
+        acknowledged: slowdowns, with --against and not in processes that confirm.
         duels: the number of duels that share alpha.
         collected: ids of the tests that measure, deselected ones included.
         full: those of them that belong to the full run only.
@@ -84,6 +86,7 @@ class Session:
     evidence: Evidence | None = None
     turns: Turns | None = None
     works: Works = field(default_factory=Works)
+    acknowledged: Acknowledgements = field(default_factory=Acknowledgements)
     duels: int = 1
     collected: frozenset[str] = frozenset()
     full: frozenset[str] = frozenset()

@@ -62,6 +62,7 @@ class DuelSettings:
         budget: likewise; of each fresh process where the duel takes turns.
         takes_turns: whether the duel shares the time of others.
         cpu: whether CPU time counts as well.
+        bound: of an acknowledged slowdown, as a share; None without one.
     """
 
     tolerance: float
@@ -69,6 +70,7 @@ class DuelSettings:
     budget: float
     takes_turns: bool = False
     cpu: bool = True
+    bound: float | None = None
 
     def questions(self) -> list[Question]:
         """Return what a duel with another revision asks.
@@ -76,7 +78,7 @@ class DuelSettings:
         Raises:
             ValueError: The numbers make no sense.
         """
-        return revision_questions(self.tolerance, self.blind, cpu=self.cpu)
+        return revision_questions(self.tolerance, self.blind, cpu=self.cpu, bound=self.bound)
 
 
 def read_settings(config: pytest.Config) -> Settings:

@@ -37,6 +37,7 @@ class Works:
         recorded: what the revision's own benchmarks do, by id; None if that was not asked.
         rows: the comparisons, by id.
         remarks: sentences about the run.
+        silent: files that say nothing about the work, relative to the root.
     """
 
     revision: Revision | None = None
@@ -50,6 +51,7 @@ class Works:
     recorded: dict[str, Recorded] | None = None
     rows: dict[str, WorkRow] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    silent: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -61,13 +63,17 @@ class Works:
         wanted: Iterable[pytest.Item],
         others: Iterable[pytest.Item],
         record: Record,
+        silent: Iterable[str] = (),
     ) -> "Works":
         """Return the works of these tests, or of those that were deselected."""
         tests = frozenset(item.nodeid for item in wanted)
         rest = frozenset(item.nodeid for item in others if "against" in getattr(item, "fixturenames", ()))
         modules = frozenset(test.partition("::")[0] for test in tests)
         show = partial(announce, config)
-        return cls(revision, tests, rest - tests, tuple(requested_paths(config)), modules, tuple(removed), record, show)
+        paths = tuple(requested_paths(config))
+        return cls(
+            revision, tests, rest - tests, paths, modules, tuple(removed), record, show, silent=frozenset(silent)
+        )
 
     def wants(self, test: str, package: str) -> bool:
         """Return whether to compare a test's work: files of the benchmarks differ, and the revision has the test.
@@ -80,7 +86,11 @@ class Works:
         if self.revision is None:
             return False
         files = benchmark_files(
-            self.revision.changed, self.revision.root, package, collected=self.collected, modules=self.modules
+            [name for name in self.revision.changed if name not in self.silent],
+            self.revision.root,
+            package,
+            collected=self.collected,
+            modules=self.modules,
         )
         if not files:
             return False

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..compare.environments import Environments
+from ..judge.acknowledged import Acknowledged
 from ..judge.memory import MemoryRow
 from ..judge.rules import JudgedDuel, RevisionRow
 from ..judge.work import WorkRow
@@ -16,6 +17,14 @@ class Note:
     name: str
     value: float
     unit: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed test, with the message of its first error."""
+
+    test: str
+    message: str
 
 
 @dataclass
@@ -35,6 +44,8 @@ class Findings:
         proven: sentences on what the run proved about itself.
         took: seconds by part of the run.
         environments: of the two sides, where their dependencies differ.
+        acknowledged: what became of each acknowledged slowdown, by the test's id.
+        failures: of tests, in order.
     """
 
     compared: list[RevisionRow] = field(default_factory=list)
@@ -49,6 +60,8 @@ class Findings:
     proven: list[str] = field(default_factory=list)
     took: dict[str, float] = field(default_factory=dict)
     environments: Environments | None = None
+    acknowledged: dict[str, Acknowledged] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.compared or self.duels or self.memory or self.unmeasured or self.notes or self.remarks)

@@ -12,7 +12,7 @@ import pytest
 from . import work
 from .findings import Findings
 from .tables import markdown
-from .words import evidence
+from .words import acknowledged, evidence
 
 
 def write_summary(findings: Findings, environment: Mapping[str, str] = os.environ) -> None:
@@ -33,9 +33,11 @@ def annotations(
         title = _escaped(failed.head_line or file)
         yield f"::error file={file},line={(line or 0) + 1},title={title}::{_escaped(message_of(failed))}"
     for row in findings.compared:
+        file = row.test.partition("::")[0]
         if row.verdict == "inconclusive":
-            file = row.test.partition("::")[0]
             yield f"::warning file={file},title={_escaped(row.name)}::{_escaped('inconclusive: ' + evidence(row))}"
+        elif row.acknowledged and row.acknowledged.admitted:
+            yield f"::warning file={file},title={_escaped(row.name)}::{_escaped(acknowledged(row.acknowledged))}"
     for unknown in findings.work:
         if unknown.verdict == "not compared" and not unknown.removed:
             file = unknown.test.partition("::")[0]

@@ -8,13 +8,14 @@ from typing import Any
 
 from ..compare.environments import Environments
 from ..compare.revision import Revision
+from ..judge.acknowledged import Acknowledged
 from ..judge.memory import MemoryRow
 from ..judge.rules import JudgedDuel, RevisionRow, deciding_clock, detectable
 from . import work
 from .findings import Findings
 from .words import remark
 
-VERSION = 5
+VERSION = 6
 
 
 def as_json(
@@ -25,6 +26,7 @@ def as_json(
     seed: int,
     revision: Revision | None,
     saved_runs: Sequence[str],
+    exit_status: int | None = None,
 ) -> str:
     """Return the findings with the settings they depend on; a number that is not finite is null."""
     document = {
@@ -43,8 +45,11 @@ def as_json(
             "environments": _environments(findings.environments),
             "benchmarks": [_revision_row(row) for row in findings.compared],
             "work": [work.as_dict(row) for row in findings.work],
+            "acknowledged": [{"test": test, **_acknowledged(entry)} for test, entry in findings.acknowledged.items()],
         },
         "saved_runs": list(saved_runs),
+        "exit_status": exit_status,
+        "failures": [asdict(failure) for failure in findings.failures],
         "duels": [_duel_row(row) for row in findings.duels],
         "memory": [_memory_row(row) for row in findings.memory],
     }
@@ -78,6 +83,17 @@ def _revision_row(row: RevisionRow) -> dict[str, Any]:
         "duel": row.duel and row.duel.to_dict(),
         "profile": [asdict(each) for each in row.growth],
         "unprofiled": row.unprofiled,
+        "acknowledged": row.acknowledged and _acknowledged(row.acknowledged),
+    }
+
+
+def _acknowledged(found: Acknowledged) -> dict[str, Any]:
+    return {
+        "bound": found.entry.bound,
+        "reason": found.entry.reason,
+        "expires": found.entry.expires.isoformat(),
+        "state": found.state,
+        "change": found.change,
     }
 
 
@@ -101,6 +117,7 @@ def _memory_row(row: MemoryRow) -> dict[str, Any]:
         "ceiling": row.limit,
         "saved_verdict": row.saved_verdict,
         "revision_verdict": row.revision_verdict,
+        "acknowledged": row.acknowledged and _acknowledged(row.acknowledged),
     }
 
 

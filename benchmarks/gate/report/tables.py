@@ -15,6 +15,7 @@ from .dependencies import environments
 from .findings import Findings
 from .words import (
     CLOCK_NAMES,
+    acknowledged,
     evidence,
     limits,
     no_profile,
@@ -22,6 +23,7 @@ from .words import (
     number,
     profile_cells,
     remark,
+    verdict,
 )
 
 REVISION_COLUMNS = (
@@ -91,6 +93,8 @@ def _sentences(findings: Findings, width: float = math.inf) -> Iterator[str]:
     by_test = sorted(findings.notes, key=lambda note: list(findings.titles).index(note.test))
     for test, notes in groupby(by_test, key=lambda note: note.test):
         yield from notes_of_a_test(findings.titles[test], list(notes), width)
+    for test, entry in findings.acknowledged.items():
+        yield f"{test}: {acknowledged(entry)}"
     yield from findings.remarks
     yield from findings.proven
     if findings.took:
@@ -119,7 +123,7 @@ def _caveats(findings: Findings) -> Iterator[str]:
 
 def _summary(findings: Findings) -> Iterator[str]:
     if findings.compared:
-        yield f"against {findings.compared[0].revision}: " + _counts(row.verdict for row in findings.compared)
+        yield f"against {findings.compared[0].revision}: " + _counts(verdict(row) for row in findings.compared)
     if findings.work:
         yield "work: " + _counts(row.verdict for row in findings.work)
     if findings.duels or not findings.compared:
@@ -134,7 +138,7 @@ def _summary(findings: Findings) -> Iterator[str]:
     if any(row.saved_verdict for row in findings.memory):
         yield "memory against the saved run: " + _counts(row.saved_verdict for row in findings.memory)
     if any(row.revision_verdict for row in findings.memory):
-        yield "memory against the revision: " + _counts(row.revision_verdict for row in findings.memory)
+        yield "memory against the revision: " + _counts(verdict(row) for row in findings.memory)
 
 
 def _counts(verdicts: Iterable[str | None]) -> str:
@@ -144,13 +148,13 @@ def _counts(verdicts: Iterable[str | None]) -> str:
 def _revision_row(row: RevisionRow) -> Row:
     duel = row.duel
     if duel is None:
-        return (row.name, row.verdict, *["-"] * (len(REVISION_COLUMNS) - 2))
+        return (row.name, verdict(row), *["-"] * (len(REVISION_COLUMNS) - 2))
     clock = deciding_clock(duel)
     numbers = by_clock(duel, clock)
     low, high = numbers.interval
     return (
         row.name,
-        row.verdict,
+        verdict(row),
         CLOCK_NAMES[clock],
         f"{numbers.ratio:.3f}",
         f"{low:.3f} to {high:.3f}",
@@ -177,7 +181,7 @@ def _duel_row(judged: JudgedDuel) -> Row:
 
 
 def _memory_row(row: MemoryRow) -> Row:
-    verdicts = [row.ceiling_verdict and f"ceiling {row.ceiling_verdict}", row.saved_verdict, row.revision_verdict]
+    verdicts = [row.ceiling_verdict and f"ceiling {row.ceiling_verdict}", row.saved_verdict, verdict(row)]
     return (
         row.name,
         ", ".join(filter(None, verdicts)) or "measured",

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from ..compare.confirm import Confirmation
+from ..judge.acknowledged import Acknowledged
 from ..judge.completeness import Completeness
 from ..judge.memory import MIB, MemoryRow
 from ..judge.reasons import Reason
@@ -67,7 +68,7 @@ def memory_failure(row: MemoryRow) -> str | None:
         Reason.MORE_MEMORY_THAN_SAVED: lambda: _more_than_saved(row),
         Reason.MORE_MEMORY: lambda: (
             f"the reference is {row.revision}, and so it was in other fresh processes. Find what holds more memory, or "
-            "what a call does not give back."
+            f"what a call does not give back. {_admission(row.acknowledged)}"
         ),
     }
     if not row.reasons:
@@ -108,7 +109,7 @@ def revision_failure(row: RevisionRow, *, strict: bool) -> str | None:
         confirmed = f"; {confirmation(row.confirmation)}" if row.confirmation else ""
         text = (
             f"{row.name} is slower than at {row.revision}: {slowdown(row.duel)}{confirmed}. Find what made it slower "
-            "(--benchmark-cprofile, --torch-profile). If the slowdown is intended, say so in the review."
+            f"(--benchmark-cprofile, --torch-profile). {_admission(row.acknowledged)}"
         )
         return "\n".join([text, *_profile(row)])
     if Reason.BLIND in reasons:
@@ -119,6 +120,46 @@ def revision_failure(row: RevisionRow, *, strict: bool) -> str | None:
     if Reason.INCONCLUSIVE in reasons:
         return f"{row.name} against {row.revision} is inconclusive, and --strict demands a verdict: {evidence(row)}"
     return None
+
+
+def acknowledged(found: Acknowledged) -> str:
+    """Return what an entry of the acknowledged slowdowns admits, and what became of it."""
+    entry = found.entry
+    states = {
+        "admitted": f"acknowledged, up to {_share(entry.bound)} and until {entry.expires}",
+        "exceeded": f"it exceeds the acknowledged {_share(entry.bound)}",
+        "unproven": f"it is not proven to be within the acknowledged {_share(entry.bound)}",
+        "expired": f"its acknowledgement has expired on {entry.expires}",
+        "not needed": f"not slower; up to {_share(entry.bound)} is acknowledged until {entry.expires}",
+        "not judged": f"no verdict; up to {_share(entry.bound)} is acknowledged until {entry.expires}",
+    }
+    by = f" ({found.change} by this change)" if found.change else ""
+    return f"{states[found.state]}{by}: {entry.reason.rstrip('.')}"
+
+
+def verdict(row: RevisionRow | MemoryRow) -> str:
+    """Return a verdict against another revision, and whether it is acknowledged."""
+    of_row = row.verdict if isinstance(row, RevisionRow) else row.revision_verdict or ""
+    return f"{of_row}, acknowledged" if row.acknowledged and row.acknowledged.admitted else of_row
+
+
+def _share(bound: float) -> str:
+    return f"{bound * 100:g} %"
+
+
+def _admission(found: Acknowledged | None) -> str:
+    """Return how an intended slowdown is admitted, or why an entry does not admit it."""
+    if found is None:
+        return (
+            "If it is intended, acknowledge it for the review, with a bound, a reason and a date: an entry in the file "
+            "that the ini option gate_acknowledged names."
+        )
+    remedies = {
+        "exceeded": "Find the rest, or raise the bound for the review.",
+        "unproven": "Give it more time, use a quieter machine, or raise the bound for the review.",
+        "expired": "Repair it now, or renew the entry for the review.",
+    }
+    return f"For the review: {acknowledged(found)}. {remedies.get(found.state, '')}".strip()
 
 
 def _profile(row: RevisionRow) -> Iterator[str]:
