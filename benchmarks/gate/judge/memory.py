@@ -1,7 +1,8 @@
 """The verdicts about peak memory: ceilings, saved runs, and other revisions."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from ..compare.saved import Peaks
 from .reasons import Reason
@@ -28,6 +29,7 @@ class MemoryRow:
         saved: the peaks of a saved run; None without one.
         run: the name of that run.
         revision: the one whose memory the reference is, on this machine and in this run; "" for another variant's.
+        params: of the test, in JSON types.
     """
 
     name: str
@@ -38,6 +40,7 @@ class MemoryRow:
     saved: Peaks | None = None
     run: str = ""
     revision: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:

@@ -11,7 +11,7 @@ from ..judge.rules import RevisionRow
 from ..measure import memory
 from ..measure.timing import Side
 from ..report.words import memory_failure
-from .fixtures import names
+from .fixtures import names, params_of
 from .session import SESSION
 from .side import offer
 from .sides import sides_of
@@ -55,7 +55,8 @@ def against_memory(request: pytest.FixtureRequest) -> Callable[..., MemoryRow | 
             if sides is None:
                 return None
             for reference, candidate in _pairs(*sides):
-                peaks = MemoryRow(name, row.test, reference, candidate, None, revision=row.revision)
+                params = params_of(request.node)
+                peaks = MemoryRow(name, row.test, reference, candidate, None, revision=row.revision, params=params)
                 if peaks.revision_verdict == "same":
                     break
         session.findings.memory.append(peaks)
