@@ -16,8 +16,7 @@ SECONDS = 120  # for one answer: the first start reads 300 MB
 
 # Chromium expects its pipes at these two numbers, which may be taken in this process.
 LAUNCH = (
-    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); "
-    "os.execvp(sys.argv[3], sys.argv[3:])"
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execvp(sys.argv[3], sys.argv[3:])"
 )
 
 
@@ -73,7 +72,9 @@ class Browser:
 
     def requested(self):
         """Return the addresses that the page has asked for, itself included."""
-        return [event["params"]["request"]["url"] for event in self.events if event["method"] == "Network.requestWillBeSent"]
+        return [
+            event["params"]["request"]["url"] for event in self.events if event["method"] == "Network.requestWillBeSent"
+        ]
 
     @staticmethod
     def _complains(event):

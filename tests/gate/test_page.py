@@ -35,7 +35,7 @@ addopts = -p pytest_benchmark.plugin -p benchmarks.gate.plugin --strict-markers
 filterwarnings = error
 """
 
-CONFTEST = '''
+CONFTEST = """
 from benchmarks.gate.report.findings import DescribedVariant
 
 def pytest_gate_variants(cases):
@@ -48,7 +48,7 @@ def pytest_gate_variants(cases):
     ]
     return {"toy": variants, "other": "ImportError: no module"}
 
-HOSTILE = '''
+HOSTILE = """
 
 SUITE = """
 import math, time
@@ -174,12 +174,12 @@ def test_the_document_is_valid_and_has_what_the_page_shows(toy):
         "skipped": {"test_toy.py::test_elsewhere": "Skipped: this machine has no such thing"},
     }
     timed = [row for row in document["benchmarks"] if "::test_time[" in row["test"]]
-    assert [row["params"] for row in timed[:2]] == [{"variant": "baseline", "size": 1}, {"variant": "half", "size": 1}]
+    assert [row["params"] for row in timed[:2]] == [{"variant": "baseline", "size": size} for size in (1, 2)]
     assert all(row["rounds"] == 3 and row["min"] <= row["median"] <= row["max"] for row in timed)
     assert [each["name"] for each in document["variants"]["toy"]] == ["baseline", "half", HOSTILE, "timed"]
     assert "the report does not describe the variants of other: ImportError: no module" in document["remarks"]
     waited = next(row for row in document["series"] if row["name"] == "waited")
-    assert waited["values"][6:9] == [0.026, None, 0.028]
+    assert waited["values"][6:9] == [pytest.approx(0.026), None, pytest.approx(0.028)]
     assert {row["params"]["variant"] for row in document["memory"]} == {"baseline", "half", HOSTILE, "timed"}
 
 
@@ -232,7 +232,11 @@ def test_every_number_of_the_ladder_is_the_documents(toy):
         if row["test"].startswith("test_toy.py::test_time[") and row["params"]["size"] == 1
     }
     by_size = {
-        size: [row["median"] for row in toy.document["benchmarks"] if row["params"] == {"variant": "baseline", "size": size}]
+        size: [
+            row["median"]
+            for row in toy.document["benchmarks"]
+            if row["params"] == {"variant": "baseline", "size": size}
+        ]
         for size in (1, 2)
     }
     assert len(rows) == 3
@@ -314,7 +318,14 @@ def test_a_comparison_alone_makes_a_page(pytester, repository):
     page = Page((pytester.path / "report.html").read_text(encoding="utf-8"))
     assert document["commit"]["dirty"] is True
     assert document["commit"]["hash"] == document["revision"]["commit"]
-    for words in ("Against HEAD", "toy test_revision[other]", "slower", "What grew in", "control: ", "with uncommitted"):
+    for words in (
+        "Against HEAD",
+        "toy test_revision[other]",
+        "slower",
+        "What grew in",
+        "control: ",
+        "with uncommitted",
+    ):
         assert words in page.text
     assert all(row["duel"]["trace"] for row in document["revision"]["benchmarks"])
     charts_of_duels = [tag for tag, attributes in page.tags if tag == "svg" and "c1" not in attributes]
@@ -324,7 +335,9 @@ def test_a_comparison_alone_makes_a_page(pytester, repository):
 def test_without_the_extra_there_is_a_remark_and_no_page(pytester, suite, monkeypatch):
     monkeypatch.setattr(documents, "PAGE_NEEDS", ("jinja2", "no_such_package", "nor_this"))
     result = run(pytester, "--gate-html=report.html", "--gate-json=gate.json")
-    result.stdout.fnmatch_lines(["report.html is not written, because no_such_package and nor_this are missing: *[[]report]'"])
+    result.stdout.fnmatch_lines(
+        ["report.html is not written, because no_such_package and nor_this are missing: *[[]report]'"]
+    )
     assert not (pytester.path / "report.html").exists()
     assert any("nor_this" in remark for remark in json.loads((pytester.path / "gate.json").read_text())["remarks"])
     result.stdout.no_fnmatch_line("*results:*report.html*")
@@ -346,7 +359,8 @@ def test_prose_is_escaped_before_it_is_set():
 
 
 @pytest.mark.parametrize(
-    ("low", "high"), [(0.5, 120), (0.9, 1.1), (0.98, 1.03), (0.01, 3e6), (1, 3.5), (0.995, 1.002), (20, 70), (1e-9, 1e9)]
+    ("low", "high"),
+    [(0.5, 120), (0.9, 1.1), (0.98, 1.03), (0.01, 3e6), (1, 3.5), (0.995, 1.002), (20, 70), (1e-9, 1e9)],
 )
 @pytest.mark.parametrize("most", [3, 5, 7])
 def test_ticks_are_few_and_apart(low, high, most):

@@ -209,7 +209,9 @@ def ratio_ticks(low: float, high: float, *, most: int) -> list[float]:
         places = [step * 10.0**decade for decade in decades for step in steps]
         inside = [place for place in places if low <= place <= high]
         # The least distance of two, as a share of the width, is that of their logarithms.
-        if 2 <= len(inside) and min(b / a for a, b in zip(inside, inside[1:], strict=False)) >= (high / low) ** (1 / most):
+        if 2 <= len(inside) and min(b / a for a, b in zip(inside, inside[1:], strict=False)) >= (high / low) ** (
+            1 / most
+        ):
             return inside
     inside = [10.0**decade for decade in decades if low <= 10.0**decade <= high]
     return inside[:: math.ceil(len(inside) / most)] or [math.sqrt(low * high)]

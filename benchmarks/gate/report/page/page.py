@@ -40,14 +40,18 @@ def render(document: Facts, *, history: str = "") -> str:
             f"a document of version {VERSION} of gate.schema.json is needed, and this one has version {version}: run "
             "the benchmarks again with --gate-json"
         )
-    return _environment().get_template("page.html.jinja").render(
-        document=document,
-        headline=view.headline(document),
-        machine=_machine(document),
-        cases=view.cases(document),
-        revision=document["revision"],
-        revision_memory=[row for row in document["memory"] if row["revision_verdict"] is not None],
-        history=Markup(history),  # noqa: S704 - made by this package, see above
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            document=document,
+            headline=view.headline(document),
+            machine=_machine(document),
+            cases=view.cases(document),
+            revision=document["revision"],
+            revision_memory=[row for row in document["memory"] if row["revision_verdict"] is not None],
+            history=Markup(history),  # noqa: S704 - made by this package, see above
+        )
     )
 
 
@@ -109,7 +113,10 @@ def _dispersion(series: Facts) -> list[tuple[str, float | None]]:
     """Return the quantiles of a series; what did not happen is longer than all that did."""
     values = sorted(math.inf if value is None else value for value in series["values"])
     shares = (("least", 0.0), ("median", 0.5), ("p90", 0.9), ("p99", 0.99), ("greatest", 1.0))
-    picked = [(name, values[min(len(values) - 1, math.ceil(share * len(values)) - 1 if share else 0)]) for name, share in shares]
+    picked = [
+        (name, values[min(len(values) - 1, math.ceil(share * len(values)) - 1 if share else 0)])
+        for name, share in shares
+    ]
     return [(name, value if math.isfinite(value) else None) for name, value in picked]
 
 
@@ -126,7 +133,9 @@ class _Pictures:
     def ladder(self, case: Case) -> Markup:
         marks = [charts.Mark(f"{case.baseline} (the baseline)", 1.0, proven=False), *map(_mark, case.ladder)]
         parts = [f"{rung.label} {number(rung.ratio)} times" for rung in case.ladder if rung.ratio]
-        label = f"Times faster than {case.baseline}, on a logarithmic scale: {'; '.join(parts)}. The table has all numbers."
+        label = (
+            f"Times faster than {case.baseline}, on a logarithmic scale: {'; '.join(parts)}. The table has all numbers."
+        )
         return _markup(charts.ladder(marks, self._prefix(), label))
 
     def others(self, duels: list[Facts]) -> Markup:
@@ -151,7 +160,9 @@ class _Pictures:
         if not values:
             return Markup()
         ends = [quantity(value, series["unit"]) for value in (min(values), max(values))]
-        label = f"{series['name']} of {view.title_of(series['test'])}: {len(values)} values from {ends[0]} to {ends[1]}."
+        label = (
+            f"{series['name']} of {view.title_of(series['test'])}: {len(values)} values from {ends[0]} to {ends[1]}."
+        )
         return _markup(charts.series(series, self._prefix(), label))
 
 

@@ -302,8 +302,14 @@ def verdicts_of_duel(duel: Facts) -> list[Verdict]:
     if duel["floor_verdict"]:
         found.append(Verdict(f"floor {duel['floor_verdict']}", tone(duel["floor_verdict"])))
     if duel["saved_verdict"]:
-        found.append(Verdict(f"{duel['saved_verdict']} as saved run".replace("slower as", "slower than")
-                             .replace("faster as", "faster than"), tone(duel["saved_verdict"])))
+        found.append(
+            Verdict(
+                f"{duel['saved_verdict']} as saved run".replace("slower as", "slower than").replace(
+                    "faster as", "faster than"
+                ),
+                tone(duel["saved_verdict"]),
+            )
+        )
     return found or [Verdict("measured", "plain")]
 
 
