@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to through its pipe (the DevTools protocol), so that neither a port nor a driver is needed."""
+"""A headless Chromium, spoken to through its pipe (the DevTools protocol): that needs neither a port nor a driver."""
 
 import base64
 import fcntl

@@ -2,7 +2,6 @@
 
 import importlib.util
 import warnings
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from ..compare.revision import RevisionError, working_tree
 from ..measure import machine
-from ..report.findings import Commit, DescribedVariant, Findings, Run
+from ..report.findings import Commit, Findings, Run
 from ..report.json_report import as_document, as_json
 from ..report.page.view import case_of
 from ..report.tables import markdown
@@ -31,7 +30,7 @@ def write_files(config: pytest.Config, gate: Session, status: int) -> None:
         )
         files["html"] = None
     written = [config.getoption("benchmark_json"), *files.values()]
-    gate.findings.results += [str(getattr(file, "name", file)) for file in written if file]
+    gate.findings.results += [str(file) if isinstance(file, Path) else file.name for file in written if file]
     document: dict[str, Any] = {}
     if files["json"] or files["html"]:
         gate.findings.benchmarks = rows(config)
@@ -90,15 +89,14 @@ def _run(config: pytest.Config, gate: Session, status: int) -> Run:
 
 def _describe_variants(config: pytest.Config, findings: Findings) -> None:
     """Ask the plugins about the variants of the cases that the run measured, and of no others: to ask imports them."""
-    tests = {
-        *(row.test for row in (*findings.benchmarks, *findings.duels, *findings.memory, *findings.compared)),
-        *(note.test for note in findings.notes),
-    }
+    tests = [row.test for row in findings.benchmarks]
+    tests += [row.test for row in findings.duels]
+    tests += [row.test for row in findings.memory]
+    tests += [row.test for row in findings.compared]
+    tests += [row.test for row in findings.notes]
+    tests += [row.test for row in findings.series]
     cases = frozenset(case_of(test) for test in tests)
-    answers: Sequence[Mapping[str, Sequence[DescribedVariant] | str]] = config.hook.pytest_gate_variants(
-        config=config, cases=cases
-    )
-    for answer in answers:
+    for answer in config.hook.pytest_gate_variants(config=config, cases=cases):
         for case, variants in answer.items():
             if isinstance(variants, str):
                 findings.remarks.append(f"the report does not describe the variants of {case}: {variants}")

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..words import duration, number, quantity
@@ -63,16 +64,15 @@ def _axes(figure: "Figure", left: float, top: float, right: float, bottom: float
 def ladder(marks: Sequence[Mark], prefix: str, label: str) -> str:
     """Return ratios on a logarithmic scale, one below the other."""
     shown = [mark for mark in marks if mark.ratio and mark.ratio > 0]
-    height = ROW * len(shown) + 34
+    height = ROW * len(shown) + 26
     with _figure(WIDTH, height) as figure:
-        axes = _axes(figure, 8, 2, 14, 32)
+        axes = _axes(figure, 8, 2, 14, 24)
         values = [1.0] + [
             value for mark in shown for value in (mark.ratio, mark.low, mark.high, mark.floor) if value and value > 0
         ]
         low, high = min(values) / 1.15, max(values) * 1.15
         axes.set(xscale="log", xlim=(low, high), ylim=(ROW * len(shown), 0), yticks=[])
         _ticks(axes, low, high, WIDTH - 22, log=True)
-        axes.axvline(1, color=MUTED, linewidth=1)
         for row, mark in enumerate(shown):
             _rung(axes, mark, ROW * row)
         return svg.inline(figure, prefix, label)
@@ -80,17 +80,20 @@ def ladder(marks: Sequence[Mark], prefix: str, label: str) -> str:
 
 def _rung(axes: "Axes", mark: Mark, top: float) -> None:
     across = axes.get_yaxis_transform()
-    words = {"fontsize": FONT, "va": "baseline", "transform": across, "parse_math": False, "zorder": 5}
+    words: dict[str, Any] = {"fontsize": FONT, "va": "baseline", "transform": across, "parse_math": False, "zorder": 5}
     axes.text(0, top + 15, cut(mark.label), color=INK, ha="left", **words)
-    axes.text(1, top + 15, f"{number(mark.ratio)}×", color=INK, ha="right", fontweight="bold", **words)
+    axes.text(
+        1, top + 15, f"{number(mark.ratio)}\N{MULTIPLICATION SIGN}", color=INK, ha="right", fontweight="bold", **words
+    )
     place = top + 26
+    axes.plot([1, 1], [place - 8, place + 8], color=MUTED, linewidth=1, zorder=2)  # in pieces: it crosses no text
     axes.plot([0, 1], [place, place], color=GRID, linewidth=1, transform=across, zorder=1)
     if mark.low and mark.high:
         axes.plot([mark.low, mark.high], [place, place], color=ACCENT, linewidth=7, alpha=0.35, solid_capstyle="butt")
     if mark.floor:
         axes.plot([mark.floor, mark.floor], [place - 6, place + 6], color=BAD, linewidth=2, zorder=3)
     face = ACCENT if mark.proven else "none"
-    axes.plot([mark.ratio], [place], marker="o", markersize=7, color=ACCENT, markerfacecolor=face, zorder=4)
+    axes.plot([mark.ratio or 1], [place], marker="o", markersize=7, color=ACCENT, markerfacecolor=face, zorder=4)
 
 
 def duel(row: Facts, limits: Sequence[float], prefix: str, label: str) -> str:
@@ -209,9 +212,7 @@ def ratio_ticks(low: float, high: float, *, most: int) -> list[float]:
         places = [step * 10.0**decade for decade in decades for step in steps]
         inside = [place for place in places if low <= place <= high]
         # The least distance of two, as a share of the width, is that of their logarithms.
-        if 2 <= len(inside) and min(b / a for a, b in zip(inside, inside[1:], strict=False)) >= (high / low) ** (
-            1 / most
-        ):
+        if len(inside) >= 2 and min(b / a for a, b in pairwise(inside)) >= (high / low) ** (1 / most):
             return inside
     inside = [10.0**decade for decade in decades if low <= 10.0**decade <= high]
     return inside[:: math.ceil(len(inside) / most)] or [math.sqrt(low * high)]
@@ -231,7 +232,7 @@ def _nice(low: float, high: float, most: int) -> list[float]:
 def _digits(places: Sequence[float]) -> Callable[[float], str]:
     """Return how to write these numbers, with as many decimals as tell them apart."""
     if len(places) > 1 and max(places) / min(places) < 3:
-        step = min(b - a for a, b in zip(places, places[1:], strict=False))
+        step = min(b - a for a, b in pairwise(places))
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
         return lambda value: f"{value:,.{decimals}f}"
     return lambda value: f"{value:,.0f}" if value >= 1 else f"{value:.3g}"
@@ -242,6 +243,6 @@ def _whole_ticks(axes: "Axes", last: int, unit: str) -> None:
     places: dict[str, Any] = {"1": 1, f"{last:,} {unit}".strip(): last} if last > 1 else {f"1 {unit}".strip(): 1}
     axes.set_xticks(list(places.values()), labels=list(places))
     labels = axes.get_xticklabels()
-    labels[-1].set_ha("right" if last > 1 else "center")
+    labels[-1].set_horizontalalignment("right" if last > 1 else "center")
     if last > 1:
-        labels[0].set_ha("left")
+        labels[0].set_horizontalalignment("left")

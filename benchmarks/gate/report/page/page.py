@@ -16,7 +16,7 @@ from ..words import duration, number, quantity
 from . import charts, view
 from .view import Case, Facts, Rung
 
-UNKNOWN = "–"
+UNKNOWN = "-"
 CODE = re.compile(r"`([^`]+)`")
 
 
@@ -131,7 +131,8 @@ class _Pictures:
         return f"c{next(self._numbers)}"
 
     def ladder(self, case: Case) -> Markup:
-        marks = [charts.Mark(f"{case.baseline} (the baseline)", 1.0, proven=False), *map(_mark, case.ladder)]
+        first = case.baseline if case.baseline == "baseline" else f"{case.baseline} (the baseline)"
+        marks = [charts.Mark(first, 1.0, proven=False), *map(_mark, case.ladder)]
         parts = [f"{rung.label} {number(rung.ratio)} times" for rung in case.ladder if rung.ratio]
         label = (
             f"Times faster than {case.baseline}, on a logarithmic scale: {'; '.join(parts)}. The table has all numbers."
@@ -140,8 +141,9 @@ class _Pictures:
 
     def others(self, duels: list[Facts]) -> Markup:
         marks = [
-            charts.Mark(view.title_of(duel["test"]).replace("_", " "), duel["ratio"], *duel["interval"], duel["floor"])
+            charts.Mark(view.title_of(duel["test"]), duel["ratio"], low, high, duel["floor"])
             for duel in duels
+            for low, high in [duel["interval"]]
         ]
         parts = [f"{mark.label} {number(mark.ratio)} times" for mark in marks if mark.ratio]
         label = f"Ratios of other duels, on a logarithmic scale: {'; '.join(parts)}. The table has all numbers."

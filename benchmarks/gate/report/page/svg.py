@@ -2,8 +2,8 @@
 
 import io
 import re
-from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +21,12 @@ VARIABLES = {
     OPEN: "var(--open)",
     PANEL: "var(--panel)",
 }
-SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "gate", "font.family": "DejaVu Sans", "path.simplify": True}
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "gate",
+    "font.family": "DejaVu Sans",
+    "path.simplify": True,
+}
 _NUMBER = re.compile(r"(?<![\w#.])-?\d+\.\d{2,}")
 
 
@@ -36,7 +41,7 @@ def inline(figure: "Figure", prefix: str, label: str) -> str:
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(file, format="svg", transparent=True, metadata=nothing)
-    root = ElementTree.fromstring(file.getvalue())  # noqa: S314 - matplotlib wrote it just now
+    root = ET.fromstring(file.getvalue())  # noqa: S314 - matplotlib wrote it just now
     _strip(root)
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
@@ -52,10 +57,10 @@ def inline(figure: "Figure", prefix: str, label: str) -> str:
         "aria-label": label,
         "style": f"max-width: {float(width) * 1.25:.0f}px",
     }
-    return ElementTree.tostring(root, encoding="unicode")
+    return ET.tostring(root, encoding="unicode")
 
 
-def _strip(element: ElementTree.Element) -> None:
+def _strip(element: ET.Element) -> None:
     """Remove the metadata, and styles that would be the whole page's."""
     for child in list(element):
         if child.tag.rpartition("}")[2] in {"metadata", "style"}:

@@ -47,7 +47,7 @@ class Rung:
         duel: the duel's row; None where two medians of pytest-benchmark's table are divided, which proves nothing.
         ratio, low, high, floor: None where they are unknown.
         reference, candidate: seconds per call.
-        source: the duel's test, or the table's group.
+        source: the duel's test, or the group of the table that has the two medians.
     """
 
     variant: str
@@ -69,7 +69,7 @@ class Rung:
 
 @dataclass(frozen=True)
 class Cost:
-    """A quantity of one variant, and its bar: a share of the longest in the column."""
+    """A quantity of one variant, the baseline's (None for a share, 1.0), and a bar: a share of the longest."""
 
     value: float
     bar: float
@@ -128,8 +128,9 @@ def function_of(test: str) -> str:
 
 
 def title_of(test: str) -> str:
-    """Return a test's id as a few words: without the file, and without what all tests are called."""
-    return test.partition("::")[2].removeprefix("test_") or test
+    """Return a test's id as a few words: without the file, and its parameters behind a colon."""
+    function, _, params = (test.partition("::")[2] or test).partition("[")
+    return ": ".join(filter(None, (function.removeprefix("test_").replace("_", " "), params.removesuffix("]"))))
 
 
 def cases(document: Facts) -> list[Case]:
@@ -194,7 +195,7 @@ def _ladder(case: Case, table: Sequence[Facts], params: Mapping[str, Facts]) -> 
             and params.get(duel["test"], {}).get(VARIANT) == variant
             and params[duel["test"]].get(REFERENCE, case.baseline) == case.baseline
         ]
-        rungs += [_proven(variant, duel, params[duel["test"]]) for duel in duels]
+        rungs += [_proven(variant, duel, params[duel["test"]] if len(duels) > 1 else {}) for duel in duels]
         if not duels and (rung := _by_medians(case, variant, table)):
             rungs.append(rung)
     return rungs
@@ -228,7 +229,7 @@ def _by_medians(case: Case, variant: str, table: Sequence[Facts]) -> Rung | None
     group, found = max(both, key=lambda each: each[1][case.baseline]["median"])
     reference, candidate = found[case.baseline]["median"], found[variant]["median"]
     ratio = reference / candidate if candidate else None
-    return Rung(variant, _detail(found[variant]["params"]), None, ratio, reference, candidate, source=group)
+    return Rung(variant, "", None, ratio, reference, candidate, source=group)
 
 
 def _detail(params: Facts) -> str:
@@ -260,10 +261,11 @@ def _costs(case: Case, memory: Sequence[Facts]) -> list[Costs]:
     most = max(peaks.values(), default=0.0)
     found = []
     for name in [str(each["name"]) for each in case.variants]:
+        whole = Cost(1.0, 1 / longest) if name == case.baseline and times else None
         cost = Costs(
             name,
-            _relative(times.get(name), longest),
-            _relative(cpus.get(name), longest),
+            whole or _relative(times.get(name), longest),
+            (whole if cpus else None) or _relative(cpus.get(name), longest),
             Cost(peaks[name], peaks[name] / most if most else 0.0) if name in peaks else None,
         )
         if cost.time or cost.cpu or cost.memory:
@@ -291,7 +293,10 @@ def _notes(notes: Sequence[Facts]) -> list[NoteTable]:
         tests: dict[str, dict[str, Facts]] = {}
         for note in found:
             tests.setdefault(note["test"], {})[note["name"]] = note
-        rows = [(title_of(test), [by_name.get(name) for name in columns]) for test, by_name in tests.items()]
+        rows = [
+            (title_of(test).partition(": ")[2] or title_of(test), [by_name.get(name) for name in columns])
+            for test, by_name in tests.items()
+        ]
         tables.append(NoteTable(function.removeprefix("test_").replace("_", " "), columns, rows))
     return tables
 
