@@ -64,7 +64,8 @@ class Browser:
         )
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.events.clear()
-        self.send("Page.navigate", url=Path(path).resolve().as_uri())
+        if error := self.send("Page.navigate", url=Path(path).resolve().as_uri()).get("errorText"):
+            raise AssertionError(f"{path}: {error}")
         end = time.monotonic() + SECONDS
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self._receive(end)

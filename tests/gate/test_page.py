@@ -168,11 +168,10 @@ def test_the_document_is_valid_and_has_what_the_page_shows(toy):
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", document["date"])
     assert document["commit"] is None
     assert document["versions"]["pytest"] == pytest.__version__
-    assert document["outcome"] == {
-        "status": 1,
-        "failed": ["test_toy.py::test_impossible"],
-        "skipped": {"test_toy.py::test_elsewhere": "Skipped: this machine has no such thing"},
-    }
+    outcome = document["outcome"]
+    assert (outcome["status"], list(outcome["failed"])) == (1, ["test_toy.py::test_impossible"])
+    assert "the floor is 1 times. Find what made" in outcome["failed"]["test_toy.py::test_impossible"]
+    assert outcome["skipped"] == {"test_toy.py::test_elsewhere": "Skipped: this machine has no such thing"}
     timed = [row for row in document["benchmarks"] if "::test_time[" in row["test"]]
     assert [row["params"] for row in timed[:2]] == [{"variant": "baseline", "size": size} for size in (1, 2)]
     assert all(row["rounds"] == 3 and row["min"] <= row["median"] <= row["max"] for row in timed)
@@ -242,6 +241,7 @@ def test_what_failed_and_what_was_skipped_is_named(toy):
     page = Page(toy.page).text
     assert "Failed: 1 test" in page
     assert "test_toy.py::test_impossible" in page
+    assert "the floor is 1 times. Find what made the candidate slower" in page
     assert "this machine has no such thing" in page
     assert "floors: 4 hold, 1 broken" in page
 
@@ -291,7 +291,7 @@ def test_parts_without_facts_are_left_out(toy):
     document = copy.deepcopy(toy.document)
     for name in ("duels", "memory", "benchmarks", "series", "notes", "remarks", "proven"):
         document[name] = []
-    document |= {"variants": {}, "outcome": {"status": 5, "failed": [], "skipped": {}}}
+    document |= {"variants": {}, "outcome": {"status": 5, "failed": {}, "skipped": {}}}
     page = Page(render(document))
     assert "No test ran" in page.text
     names = [tag for tag, _ in page.tags]

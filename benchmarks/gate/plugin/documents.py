@@ -82,7 +82,7 @@ def _run(config: pytest.Config, gate: Session, status: int) -> Run:
         commit=found and Commit(*found),
         versions=machine.versions(config.rootpath),
         status=int(status),
-        failed=sorted(gate.failed),
+        failed={test: gate.messages[test] for test in sorted(gate.failed)},
         skipped={test: reason for test, reason in sorted(gate.skipped.items()) if test in gate.collected},
     )
 

@@ -155,6 +155,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         gate.skipped[item.nodeid] = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
     if report.failed:
         gate.failed.add(item.nodeid)
+        crash = getattr(report.longrepr, "reprcrash", None)
+        gate.messages.setdefault(item.nodeid, crash.message if crash else str(report.longrepr))
     if report.when == "call" and item.get_closest_marker("measures") and not report.skipped:
         gate.measured.add(item.nodeid)
     return report

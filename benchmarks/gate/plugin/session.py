@@ -65,6 +65,7 @@ class Session:
         findings: its results.
         skipped: the reasons of skipped tests, by id.
         failed: ids of failed tests.
+        messages: why they failed, by id.
         measured: ids of tests with the mark `measures` that ran.
         peaks: peak memory in bytes, by the pickled function and arguments.
         plan: of the environments of the two sides; None if they share this one.
@@ -85,6 +86,7 @@ class Session:
     findings: Findings = field(default_factory=Findings)
     skipped: dict[str, str] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
+    messages: dict[str, str] = field(default_factory=dict)
     measured: set[str] = field(default_factory=set)
     peaks: dict[bytes, int] = field(default_factory=dict)
     plan: Plan | None = None

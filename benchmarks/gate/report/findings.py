@@ -90,7 +90,7 @@ class Run:
         commit: None outside git.
         versions: of Python and of the packages that the project declares, as installed.
         status: pytest's exit status.
-        failed: ids of the tests that failed.
+        failed: why tests failed, by id.
         skipped: the reasons of the tests that were skipped, by id.
     """
 
@@ -98,7 +98,7 @@ class Run:
     commit: Commit | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     status: int = 0
-    failed: Sequence[str] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -41,7 +41,7 @@ def as_document(
         "versions": dict(run.versions),
         "alpha": alpha,
         "seed": seed,
-        "outcome": {"status": run.status, "failed": list(run.failed), "skipped": dict(run.skipped)},
+        "outcome": {"status": run.status, "failed": dict(run.failed), "skipped": dict(run.skipped)},
         "proven": findings.proven,
         "remarks": findings.remarks,
         "notes": [asdict(note) for note in findings.notes],

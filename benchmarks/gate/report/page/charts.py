@@ -25,6 +25,8 @@ ROW = 36  # of a ladder: the name, and the mark below it
 LONGEST = 42  # characters of a name
 FEW = 60  # points that are drawn one by one
 BINS = 120  # of a longer series
+WIDTHS = {"floor": 1.8, "saved": 1.8, "revision": 1.8, "cpu": 1.1}  # of the lines of the questions that decide
+MAIN = frozenset(WIDTHS)
 LABEL = 46  # the width that a label of the horizontal axis takes, with the space beside it
 
 
@@ -86,7 +88,7 @@ def _rung(axes: "Axes", mark: Mark, top: float) -> None:
         1, top + 15, f"{number(mark.ratio)}\N{MULTIPLICATION SIGN}", color=INK, ha="right", fontweight="bold", **words
     )
     place = top + 26
-    axes.plot([1, 1], [place - 8, place + 8], color=MUTED, linewidth=1, zorder=2)  # in pieces: it crosses no text
+    axes.plot([1, 1], [place - 6, place + 6], color=MUTED, linewidth=1, zorder=2)  # in pieces: it crosses no text
     axes.plot([0, 1], [place, place], color=GRID, linewidth=1, transform=across, zorder=1)
     if mark.low and mark.high:
         axes.plot([mark.low, mark.high], [place, place], color=ACCENT, linewidth=7, alpha=0.35, solid_capstyle="butt")
@@ -145,14 +147,11 @@ def _evidence(axes: "Axes", evidence: Facts) -> None:
                 logs,
                 color=colour if main else MUTED,
                 linestyle=style,
-                linewidth=1.8 if main else 0.8,
+                linewidth=WIDTHS.get(name, 0.7),
                 marker="o" if len(pairs) == 1 else "",
                 markersize=3,
             )
     _whole_ticks(axes, max(pairs), "pairs")
-
-
-MAIN = {"floor", "saved", "revision", "cpu"}  # the questions that decide
 
 
 def series(row: Facts, prefix: str, label: str) -> str:

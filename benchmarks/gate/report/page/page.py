@@ -17,6 +17,8 @@ from . import charts, view
 from .view import Case, Facts, Rung
 
 UNKNOWN = "-"
+LONGEST_MESSAGE = 1_000  # characters of a failed test's
+MANY = 100  # values, from which on their percentiles say something
 CODE = re.compile(r"`([^`]+)`")
 
 
@@ -72,9 +74,11 @@ def _environment() -> Environment:
         "quantity": lambda note: UNKNOWN if note["value"] is None else quantity(note["value"], note["unit"]),
         "evalue": _evalue,
         "title": view.title_of,
+        "named": lambda test: f"{view.case_of(test)}, {view.title_of(test)}",
         "tone": view.tone,
         "case": view.case_of,
         "prose": prose,
+        "short": _short,
         "words": lambda text: str(text).replace("_", " "),
     }
     environment.globals |= {
@@ -109,10 +113,18 @@ def _evalue(log: float | None) -> str:
     return f"{math.exp(log):.3g}" if abs(log) < 13 else f"10^{log / math.log(10):.1f}"
 
 
+def _short(message: str) -> str:
+    """Return what a failed test says, without the exception's name, which is hardly ever anything else."""
+    text = message.strip().removeprefix("AssertionError: ")
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}..."
+
+
 def _dispersion(series: Facts) -> list[tuple[str, float | None]]:
     """Return the quantiles of a series; what did not happen is longer than all that did."""
     values = sorted(math.inf if value is None else value for value in series["values"])
-    shares = (("least", 0.0), ("median", 0.5), ("p90", 0.9), ("p99", 0.99), ("greatest", 1.0))
+    shares = [("least", 0.0), ("median", 0.5), ("greatest", 1.0)]
+    if len(values) >= MANY:
+        shares[2:2] = [("p90", 0.9), ("p99", 0.99)]
     picked = [
         (name, values[min(len(values) - 1, math.ceil(share * len(values)) - 1 if share else 0)])
         for name, share in shares

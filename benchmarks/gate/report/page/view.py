@@ -351,7 +351,7 @@ def headline(document: Facts) -> Headline:
     open_ones = sum(tone(row["verdict"]) == "open" for row in rows)
     open_ones += sum(row["saved_verdict"] == "inconclusive" for row in duels)
     if status == 0 and not failed:
-        verdict = Verdict("Passed", "good")
+        verdict = Verdict(f"Passed, {open_ones} inconclusive", "open") if open_ones else Verdict("Passed", "good")
     elif failed:
         verdict = Verdict(f"Failed: {failed} test{'s' if failed > 1 else ''}", "bad")
     else:
@@ -369,7 +369,6 @@ def headline(document: Facts) -> Headline:
         _counted("saved run", [row["saved_verdict"] for row in duels]),
         _counted("memory ceilings", ceilings),
         _counted("memory against the revision", [row["revision_verdict"] for row in memory]),
-        f"{open_ones} without a verdict" if open_ones else "",
     ]
     return Headline(verdict, [text for text in counts if text])
 
