@@ -3,17 +3,21 @@
 import contextlib
 import copy
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from benchmarks.gate.plugin import documents
 from benchmarks.gate.report import json_report
@@ -301,6 +305,24 @@ def test_parts_without_facts_are_left_out(toy):
         render(document | {"version": 7})
 
 
+def test_what_is_not_known_is_no_fault(toy):
+    document = copy.deepcopy(toy.document)
+    unknown = {"ratio": None, "interval": [None, None], "reference": None, "candidate": None, "cpu": None}
+    for number, duel in enumerate(document["duels"]):
+        duel.update([unknown, unknown | {"trace": None}, {"trace": None}, {"saved_verdict": "slower"}][number % 4])
+    for number, row in enumerate(document["benchmarks"]):
+        row.update([{"median": 0.0, "iqr": 0.0}, {"group": None}, {}][number % 3])
+    document["notes"][0]["value"] = None
+    document["memory"][0] |= {"reference_bytes": 0, "candidate_bytes": 0, "ratio": 0.0, "ceiling": None}
+    values = [[], [None, None], [0, 0], [-1, 5], [1], [None, 3, None], list(range(61)), [0] * 500]
+    document["series"] = [document["series"][0] | {"values": each} for each in values]
+    document["machine"], document["seconds"], document["commit"] = {"processor": "one"}, {}, None
+    page = Page(render(document))
+    assert page.open == []
+    assert "slower than saved run" in page.text
+    assert not re.search(r"\b(nan|None|inf)\b", page.text)
+
+
 def test_a_comparison_alone_makes_a_page(pytester, repository):
     repository("time.sleep(0.012)")
     run_against(pytester, "--gate-json=gate.json", "--gate-html=report.html", passed=1, failed=1)
@@ -311,7 +333,7 @@ def test_a_comparison_alone_makes_a_page(pytester, repository):
     assert document["commit"]["hash"] == document["revision"]["commit"]
     for words in (
         "Against HEAD",
-        "toy test_revision[other]",
+        "toy, revision: other",
         "slower",
         "What grew in",
         "control: ",
@@ -349,16 +371,21 @@ def test_prose_is_escaped_before_it_is_set():
     assert str(prose("`a<b>` & <i>")) == "<code>a&lt;b&gt;</code> &amp; &lt;i&gt;"
 
 
-@pytest.mark.parametrize(
-    ("low", "high"),
-    [(0.5, 120), (0.9, 1.1), (0.98, 1.03), (0.01, 3e6), (1, 3.5), (0.995, 1.002), (20, 70), (1e-9, 1e9)],
-)
-@pytest.mark.parametrize("most", [3, 5, 7])
-def test_ticks_are_few_and_apart(low, high, most):
-    ticks = charts.ratio_ticks(low, high, most=most)
-    assert 1 <= len(ticks) <= most + 2
-    assert all(low <= tick <= high for tick in ticks)
-    assert ticks == sorted(set(ticks))
+@given(low=st.floats(1e-9, 1e9), factor=st.floats(1 + 1e-9, 1e12) | st.floats(1.0001, 20), width=st.floats(60, 500))
+@example(low=2.2, factor=3.3, width=248)  # no decade between them
+@example(low=0.999, factor=1.002, width=248)
+@settings(deadline=None)
+def test_labels_of_ratios_do_not_touch(low, factor, width):
+    high = low * factor
+    labels = charts.ratio_labels(low, high, width)
+    assert 1 <= len(labels) <= 12
+    assert all(low <= place <= high for place in labels)
+    assert len(set(labels.values())) == len(labels)
+    ends = [
+        (width * math.log(place / low) / math.log(high / low), len(text) * charts.CHARACTER)
+        for place, text in labels.items()
+    ]
+    assert all(b - a >= (one + two) / 2 for (a, one), (b, two) in pairwise(ends))
 
 
 # In a browser

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WIDTH, SMALL = 360, 300
 FONT = 11
+CHARACTER = 6.5  # the width of a digit, at most
 ROW = 36  # of a ladder: the name, and the mark below it
 LONGEST = 42  # characters of a name
 FEW = 60  # points that are drawn one by one
@@ -74,7 +75,7 @@ def ladder(marks: Sequence[Mark], prefix: str, label: str) -> str:
         ]
         low, high = min(values) / 1.15, max(values) * 1.15
         axes.set(xscale="log", xlim=(low, high), ylim=(ROW * len(shown), 0), yticks=[])
-        _ticks(axes, low, high, WIDTH - 22, log=True)
+        _ticks(axes, low, high, WIDTH - 22)
         for row, mark in enumerate(shown):
             _rung(axes, mark, ROW * row)
         return svg.inline(figure, prefix, label)
@@ -125,7 +126,7 @@ def _distribution(axes: "Axes", row: Facts, limits: Sequence[float]) -> None:
         axes.axvline(limit, color=BAD, linewidth=1.4)
     if row["ratio"]:
         axes.axvline(row["ratio"], color=INK, linewidth=1.4)
-    _ticks(axes, low, high, SMALL - 52, log=True)
+    _ticks(axes, low, high, SMALL - 52)
 
 
 def _evidence(axes: "Axes", evidence: Facts) -> None:
@@ -192,29 +193,54 @@ def cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:half]}…{text[-half:]}"
 
 
-def _ticks(axes: "Axes", low: float, high: float, width: float, *, log: bool) -> None:
+def _ticks(axes: "Axes", low: float, high: float, width: float) -> None:
     from matplotlib.ticker import NullFormatter, NullLocator  # noqa: PLC0415 - see _figure
 
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    places = ratio_ticks(low, high, most=int(width / LABEL)) if log else _nice(low, high, 4)
-    digits = _digits(places)
-    axes.set_xticks(places, labels=[digits(place) for place in places])
+    found = ratio_labels(low, high, width)
+    axes.set_xticks(list(found), labels=list(found.values()))
+
+
+def ratio_labels(low: float, high: float, width: float) -> dict[float, str]:
+    """Return round ratios and how they are written, so that the labels do not touch on an axis of this width."""
+    places = ratio_ticks(low, high, most=max(1, int(width / LABEL)))
+    while True:
+        write = _digits(places)
+        found = {place: write(place) for place in places}
+        longest = max(map(len, found.values())) * CHARACTER + 6
+        gaps = [width * math.log(b / a) / math.log(high / low) for a, b in pairwise(places)]
+        if len(places) == 1 or min(gaps) >= longest:
+            return found
+        places = places[::2]
 
 
 def ratio_ticks(low: float, high: float, *, most: int) -> list[float]:
     """Return round ratios between two, evenly spaced on a logarithmic scale, so that their labels do not touch."""
     if high / low < 3:
-        return [place for place in _nice(low, high, min(most, 5)) if low <= place <= high]
+        return _inside(low, high, min(most, 5))
+    least = (high / low) ** (1 / most)  # of the ratio of two neighbours, which is their distance on this scale
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1, 2, 5), (1, 3), (1,)):
         places = [step * 10.0**decade for decade in decades for step in steps]
         inside = [place for place in places if low <= place <= high]
-        # The least distance of two, as a share of the width, is that of their logarithms.
-        if len(inside) >= 2 and min(b / a for a, b in pairwise(inside)) >= (high / low) ** (1 / most):
+        if len(inside) >= 2 and min(b / a for a, b in pairwise(inside)) >= least:
             return inside
-    inside = [10.0**decade for decade in decades if low <= 10.0**decade <= high]
-    return inside[:: math.ceil(len(inside) / most)] or [math.sqrt(low * high)]
+    if len(inside) >= 2:
+        return inside[:: math.ceil(len(inside) / most)]
+    apart: list[float] = []
+    for place in _inside(low, high, most):  # between two decades, say from 2.2 to 7
+        if not apart or place / apart[-1] >= least:
+            apart.append(place)
+    return apart
+
+
+def _inside(low: float, high: float, most: int) -> list[float]:
+    """Return round numbers between two, as few as there are; without any, one in the middle."""
+    for number_of_steps in (most, 2 * most, 5 * most):
+        if inside := [place for place in _nice(low, high, number_of_steps) if low <= place <= high]:
+            return inside
+    return [math.sqrt(low * high)]
 
 
 def _nice(low: float, high: float, most: int) -> list[float]:
@@ -234,7 +260,7 @@ def _digits(places: Sequence[float]) -> Callable[[float], str]:
         step = min(b - a for a, b in pairwise(places))
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
         return lambda value: f"{value:,.{decimals}f}"
-    return lambda value: f"{value:,.0f}" if value >= 1 else f"{value:.3g}"
+    return lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _whole_ticks(axes: "Axes", last: int, unit: str) -> None:

@@ -171,8 +171,6 @@ class _Pictures:
 
     def series(self, series: Facts) -> Markup:
         values = [value for value in series["values"] if value is not None]
-        if not values:
-            return Markup()
         ends = [quantity(value, series["unit"]) for value in (min(values), max(values))]
         label = (
             f"{series['name']} of {view.title_of(series['test'])}: {len(values)} values from {ends[0]} to {ends[1]}."

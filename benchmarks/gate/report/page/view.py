@@ -97,7 +97,20 @@ class NoteTable:
 
 @dataclass
 class Case:
-    """What the page shows of one case."""
+    """What the page shows of one case.
+
+    Attributes:
+        name: of the case.
+        variants: as the document has them, or by their names alone.
+        unmeasured: the reasons of its skipped tests, by id.
+        ladder, costs: of its variants.
+        duels: all of them.
+        others: those that are not on the ladder.
+        memory: comparisons of peak memory with another variant.
+        series: those with a number; `silent` are the others.
+        notes: by function.
+        groups: the rows of pytest-benchmark's tables that are no duels.
+    """
 
     name: str
     variants: list[Facts] = field(default_factory=list)
@@ -108,6 +121,7 @@ class Case:
     others: list[Facts] = field(default_factory=list)
     memory: list[Facts] = field(default_factory=list)
     series: list[Facts] = field(default_factory=list)
+    silent: list[Facts] = field(default_factory=list)
     notes: list[NoteTable] = field(default_factory=list)
     groups: list[tuple[str, list[Facts]]] = field(default_factory=list)
 
@@ -158,7 +172,10 @@ def _case(
     series: list[Facts],
     notes: list[Facts],
 ) -> Case:
-    case = Case(name, duels=duels, memory=memory, series=series)
+    case = Case(name, duels=duels, memory=memory)
+    for row in series:
+        happened = any(value is not None for value in row["values"])
+        (case.series if happened else case.silent).append(row)
     case.variants = list(document["variants"].get(name, ())) or _undescribed([*table, *memory])
     params = {row["test"]: row["params"] for row in table}
     case.ladder = _ladder(case, table, params)
