@@ -29,7 +29,7 @@ $(READY): pyproject.toml requirements.lock
 
 bench: $(READY)  ## the main job: every case's table, ratios with intervals, verdicts against the saved run (FULL=1: full sizes, peers)
 	@mkdir -p $(RESULTS)
-	$(BIN)/python -m pytest benchmarks --benchmark-compare --benchmark-json=$(RESULTS)/bench.json --gate-report=$(RESULTS)/bench.md $(if $(FULL),--full) $(ARGS)
+	$(BIN)/python -m pytest benchmarks --benchmark-compare --benchmark-json=$(RESULTS)/bench.json --gate-report=$(RESULTS)/bench.md --gate-json=$(RESULTS)/report.json --gate-html=$(RESULTS)/report.html $(if $(FULL),--full) $(ARGS)
 
 # New commits, with whatever is uncommitted beside them, are compared with the merge base of main; uncommitted work alone
 # with HEAD. Nothing new is an error: a commit that is compared with itself is always the same.
@@ -39,7 +39,7 @@ AGAINST ?= $(shell head=$$(git rev-parse HEAD) && base=$$(git merge-base origin/
 gate: $(READY)  ## is anything slower than at AGAINST (default: the merge base of origin/main; without new commits, HEAD)?
 	@test -n "$(AGAINST)" || { echo "make gate: nothing is new since origin/main, and nothing is uncommitted. Name what to compare with: make gate AGAINST=REV" >&2; exit 2; }
 	@mkdir -p $(RESULTS)
-	$(BIN)/python -m pytest benchmarks --against=$(AGAINST) --gate-report=$(RESULTS)/gate.md --gate-json=$(RESULTS)/gate.json --junit-xml=$(RESULTS)/gate.xml $(ARGS)
+	$(BIN)/python -m pytest benchmarks --against=$(AGAINST) --gate-report=$(RESULTS)/gate.md --gate-json=$(RESULTS)/gate.json --gate-html=$(RESULTS)/report.html --junit-xml=$(RESULTS)/gate.xml $(ARGS)
 
 GATE_JSON ?= $(RESULTS)/gate.json
 

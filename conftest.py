@@ -1,11 +1,16 @@
 """Loads the gate, adds the one option that belongs to a case, and skips what this machine cannot run."""
 
+import importlib
 import os
-from collections.abc import Generator
+import pkgutil
+import sys
+from collections.abc import Generator, Mapping, Sequence
 
 import pytest
 
-from impl.variant import UnsupportedError
+import impl
+from benchmarks.gate.report.findings import DescribedVariant
+from impl.variant import UnsupportedError, Variant
 
 pytest_plugins = ["benchmarks.gate.plugin", "pytester"]
 
@@ -19,6 +24,27 @@ def pytest_configure(config: pytest.Config) -> None:
     """Pass the option on as the environment variable that impl.evaluation reads, also in child processes."""
     if root := config.getoption("mnist_root"):
         os.environ["MNIST_ROOT"] = root
+
+
+def pytest_gate_variants(cases: frozenset[str]) -> Mapping[str, Sequence[DescribedVariant] | str]:
+    """Describe the variants of those packages of impl that a run measured."""
+    found: dict[str, Sequence[DescribedVariant] | str] = {}
+    for module in pkgutil.iter_modules(impl.__path__):
+        if module.ispkg and module.name in cases:
+            try:
+                variants = importlib.import_module(f"impl.{module.name}").VARIANTS
+            except (ImportError, AttributeError) as error:
+                found[module.name] = f"{type(error).__name__}: {error}"
+            else:
+                found[module.name] = [_described(name, variant) for name, variant in variants.items()]
+    return found
+
+
+def _described(name: str, variant: Variant) -> DescribedVariant:
+    """Describe a variant by the first paragraph of its module, which is a sentence, and by its attributes."""
+    module = sys.modules.get(getattr(variant.build, "__module__", ""))
+    sentence = " ".join((getattr(module, "__doc__", None) or "").strip().partition("\n\n")[0].split())
+    return DescribedVariant(name, sentence, str(variant.promise), variant.best, variant.device)
 
 
 @pytest.hookimpl(wrapper=True)

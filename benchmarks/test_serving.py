@@ -216,7 +216,7 @@ def test_matches(variant, count, serve, clients):
 
 @pytest.mark.parametrize("count", quick_or_full(SIZES, [1]))
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_time(variant, count, benchmark, serve, clients, plotted):  # noqa: PLR0917 - fixtures
+def test_time(variant, count, benchmark, serve, clients, plotted, series):  # noqa: PLR0917 - fixtures
     benchmark.group = f"serving {count} unseen images"
     one = clients(serve(variant)[0])
     warm_up(Requests(one, encoder_of(variant)), variant)
@@ -225,6 +225,7 @@ def test_time(variant, count, benchmark, serve, clients, plotted):  # noqa: PLR0
     requests.check(benchmark.pedantic(requests, setup=requests.prepare, rounds=rounds))
     if count == 1 and not benchmark.disabled:
         plotted[variant] = benchmark.stats.stats.data
+        series("request times, 1 image", plotted[variant], "s")
 
 
 def warm_up(requests, variant):
@@ -350,7 +351,7 @@ def test_agreement_with_float32(share, precision):
 
 @pytest.mark.full
 @pytest.mark.measures
-def test_poisson_load(serve, share, note):
+def test_poisson_load(serve, share, note, series):
     url, _ = serve(BEST)
     capacity = capacity_of(url)
     bound = ServingConfig.max_batch / capacity
@@ -358,7 +359,17 @@ def test_poisson_load(serve, share, note):
     note("bound", bound, "s")
     with contextlib.closing(OpenLoop(url)) as load:
         parts = windows(load, RATE * capacity, seed=1, seconds=WINDOW, count=WINDOWS)
-        share((part.in_time(bound) >= IN_TIME for part in parts), least=0.5, budget=TAIL_BUDGET)
+        seconds = []
+
+        def outcomes():
+            for part in parts:
+                seconds.extend(part.seconds)
+                yield part.in_time(bound) >= IN_TIME
+
+        try:
+            share(outcomes(), least=0.5, budget=TAIL_BUDGET)
+        finally:
+            series("request times at random arrivals", seconds, "s")
 
 
 @pytest.mark.full

@@ -264,7 +264,7 @@ def test_within_its_bound_a_slowdown_is_yellow(pytester, acknowledged, repositor
         "change": "added",
     }
     assert document["revision"]["acknowledged"] == [{"test": row["test"], **row["acknowledged"]}]
-    assert (document["exit_status"], document["failures"]) == (0, [])
+    assert (document["outcome"]["status"], document["outcome"]["failed"]) == (0, {})
     result.stdout.fnmatch_lines(
         [
             "toy test_revision[[]other[]] *slower, acknowledged*",
@@ -290,10 +290,8 @@ def test_beyond_its_bound_or_its_date_a_slowdown_is_red(pytester, acknowledged, 
     result, document = judged(pytester, "-k", "other")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert row_of(document)["acknowledged"]["state"] == state
-    assert (document["exit_status"], [each["test"] for each in document["failures"]]) == (
-        1,
-        ["suite/test_toy.py::test_revision[other]"],
-    )
+    assert document["outcome"]["status"] == 1
+    assert list(document["outcome"]["failed"]) == ["suite/test_toy.py::test_revision[other]"]
     result.stdout.fnmatch_lines([f"E *is slower than at HEAD (*For the review: {message}*"])
 
 

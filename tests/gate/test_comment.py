@@ -20,8 +20,8 @@ from benchmarks.gate.report.comment import post
 from benchmarks.gate.report.comment.document import MOST_BYTES, DocumentError, load
 from benchmarks.gate.report.comment.render import MARKER, comment, unreadable
 from benchmarks.gate.report.comment.sheet import LIMIT, code
-from benchmarks.gate.report.findings import Failure, Findings
-from benchmarks.gate.report.json_report import as_json
+from benchmarks.gate.report.findings import Commit, Failure, Findings, Run
+from benchmarks.gate.report.json_report import as_document, as_json
 
 from .test_acknowledged import SLOWER, acknowledged, judged  # noqa: F401 - a fixture among them
 
@@ -165,19 +165,16 @@ def made():
         proven=["control: same"],
         failures=[Failure("t.py::x", "an error\nin two lines")],
     )
-    document = json.loads(
-        as_json(
-            findings,
-            machine={"processor": "P", "cores": 2, "system": "Linux", "python_full": "CPython 3.11"},
-            alpha=0.001,
-            seed=1,
-            revision=None,
-            saved_runs=[],
-            exit_status=1,
-        )
+    document = as_document(
+        findings,
+        run=Run("2026-11-27T12:00:00+00:00", Commit("0" * 40, dirty=False), status=1, failed=findings.first_messages()),
+        machine={"processor": "P", "cores": 2, "system": "Linux", "python_full": "CPython 3.11"},
+        alpha=0.001,
+        seed=1,
+        revision=Stub(),
+        saved_runs=[],
     )
-    rows = json.loads(as_json(findings, machine={}, alpha=0.1, seed=1, revision=Stub(), saved_runs=[], exit_status=1))
-    document["revision"] = rows["revision"]
+    document = json.loads(as_json(document))
     document["revision"]["acknowledged"] = [
         {"test": "t.py::e", "bound": 0.08, "reason": "why", "expires": "2027-01-31", "state": "expired", "change": None}
     ]
@@ -243,9 +240,9 @@ def test_no_text_of_the_document_is_more_than_text(made, text):
         row["test"] = text
         for each in row["profile"]:
             each["function"] = text
-    document["revision"]["name"] = document["revision"]["commit"] = document["commit"] = text
+    document["revision"]["name"] = document["revision"]["commit"] = document["commit"]["hash"] = text
     document["revision"]["acknowledged"][0].update(test=text, reason=text)
-    document["failures"] = [{"test": text, "message": text}]
+    document["outcome"]["failed"] = {text: text}
     document["remarks"], document["proven"] = [text], [text]
     document["machine"] = dict.fromkeys(document["machine"], text)
     made_of_it = comment(document, conclusion=text, url=text)
@@ -317,17 +314,21 @@ def test_a_long_document_is_cut(made):
     rendered(text)
 
 
+def ended(status):
+    return {"status": status, "failed": {}, "skipped": {}}
+
+
 @pytest.mark.parametrize("exit_status", [1, 2, 5, None])
 def test_a_run_that_did_not_end_well_is_red(made, exit_status):
-    document = {**made, "revision": None, "memory": [], "failures": [], "exit_status": exit_status}
+    document = {**made, "revision": None, "memory": [], "outcome": ended(exit_status)}
     assert "🔴 **Red: the run failed, and no test says why." in comment(document)
-    assert "🟢 **Green" in comment({**document, "exit_status": 0})
-    assert "🟡 **Yellow: nothing was measured" in comment({**document, "exit_status": 0, "duels": []})
+    assert "🟢 **Green" in comment({**document, "outcome": ended(0)})
+    assert "🟡 **Yellow: nothing was measured" in comment({**document, "outcome": ended(0), "duels": []})
 
 
 def test_a_failed_test_makes_its_row_red(made):
     document = copy.deepcopy(made)
-    document["failures"] = [{"test": "t.py::b", "message": "blind"}]
+    document["outcome"]["failed"] = {"t.py::b": "blind"}
     rows = {row[1]: row[0] for row in rendered(comment(document)) if len(row) == 5}
     assert rows["toy b"] == "🔴 red"
 

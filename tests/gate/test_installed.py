@@ -224,19 +224,34 @@ def test_the_distribution_has_the_gate_and_declares_what_it_imports(elsewhere):
     ours = {
         f"performance_gate/{file.relative_to(GATE).as_posix()}"
         for file in GATE.rglob("*")
-        if file.suffix in {".css", ".html", ".json", ".py"}
+        if file.suffix in {".css", ".html", ".jinja", ".json", ".py"}
     }
     assert {file for file in files if ".dist-info" not in file and "__pycache__" not in file} == ours
 
 
-def test_what_the_gate_imports_at_once_is_a_dependency_and_the_rest_is_within_functions():
+def imported_by(*files):
+    """Return the distributions whose modules these files import at once, and not within functions."""
     imported = set()
-    for file in GATE.rglob("*.py"):
+    for file in files:
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Import):
                 imported |= {name.name.partition(".")[0] for name in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.partition(".")[0])
     distributions_of = packages_distributions()
-    distributions = {one.lower() for top in imported - sys.stdlib_module_names for one in distributions_of[top]}
-    assert distributions == {*map(name, PROJECT["dependencies"])}
+    return {one.lower() for top in imported - sys.stdlib_module_names for one in distributions_of[top]}
+
+
+def test_what_the_gate_imports_at_once_is_a_dependency_and_the_rest_is_within_functions():
+    page = set((GATE / "report/page").rglob("*.py"))
+    assert imported_by(*set(GATE.rglob("*.py")) - page) == {*map(name, PROJECT["dependencies"])}
+    assert imported_by(*page) <= {*map(name, PROJECT["optional-dependencies"]["report"])}
+
+
+def test_the_page_of_an_installed_gate(elsewhere):
+    status, output = elsewhere.run("pytest", "benchmarks", "--gate-html=out/page.html", "--gate-json=gate.json")
+    assert status in {0, 5}, output
+    page = (elsewhere.folder / "out/page.html").read_text(encoding="utf-8")
+    status, output = elsewhere.run("performance_gate.report.page", "gate.json")
+    assert status == 0, output
+    assert (elsewhere.folder / "gate.html").read_text(encoding="utf-8") == page

@@ -11,13 +11,13 @@ import pytest
 from benchmarks.gate.judge.rules import JudgedDuel, RevisionRow
 from benchmarks.gate.measure.duel import Duel
 from benchmarks.gate.plugin.progress import remaining
-from benchmarks.gate.report.closing import FAILURES, LINES, Failure, Run, closing
-from benchmarks.gate.report.findings import Findings, Note
+from benchmarks.gate.report.closing import FAILURES, LINES, Ending, closing
+from benchmarks.gate.report.findings import Failure, Findings, Note
 from benchmarks.gate.report.tables import terminal
 
 from .duel_suite import run
 
-PASSED = Run(passed=3, failures=[], against=None, left_out=0, seconds=5)
+PASSED = Ending(passed=3, against=None, left_out=0, seconds=5)
 
 
 def judged(name, ratio, test="test_speedup"):
@@ -31,7 +31,7 @@ def compared(name, verdict):
 
 def test_what_failed_comes_first_with_the_command_that_repeats_it():
     failures = [Failure(f"benchmarks/test_a.py::test_b[{index}]", f"AssertionError: bad {index}") for index in range(7)]
-    lines = closing(Findings(), Run(1, failures, "main", 2, 61), 200)
+    lines = closing(Findings(failures=failures), Ending(1, "main", 2, 61), 200)
     assert lines[0] == ("red: 7 failed, 1 passed in 1 min 1 s", "red")
     assert lines[1:3] == [("benchmarks/test_a.py::test_b[0]", "red"), ("    bad 0", "")]
     assert lines[2 * FAILURES + 1][0] == "and 2 more, above"
@@ -58,9 +58,9 @@ def test_a_run_without_a_verdict_is_yellow():
 
 def test_it_is_short_and_narrow_whatever_happened():
     failures = [Failure(f"benchmarks/test_a.py::test_b[{index}]", "bad " * 99) for index in range(99)]
-    findings = Findings(duels=[judged(f"case{index}", index) for index in range(99)], results=["a" * 99])
+    findings = Findings(duels=[judged(f"case{index}", index) for index in range(99)], failures=failures)
     findings.compared = [compared(f"case{index}", "slower") for index in range(99)]
-    lines = closing(findings, Run(9, failures, None, 9, 9), 80)
+    lines = closing(findings, Ending(9, None, 9, 9), 80)
     assert len(lines) == LINES
     assert max(len(text) for text, _ in lines) == 80
 

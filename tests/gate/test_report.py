@@ -11,8 +11,8 @@ from benchmarks.gate.judge.memory import MemoryRow
 from benchmarks.gate.judge.rules import JudgedDuel, RevisionRow
 from benchmarks.gate.measure.bets import Question
 from benchmarks.gate.measure.duel import run_duel
-from benchmarks.gate.report.findings import Findings, Note
-from benchmarks.gate.report.json_report import as_json
+from benchmarks.gate.report.findings import Findings, Note, Run
+from benchmarks.gate.report.json_report import as_document, as_json
 from benchmarks.gate.report.tables import markdown, terminal
 
 MIB = 1024 * 1024
@@ -91,7 +91,8 @@ def test_json_has_the_id_and_the_title_of_each_test(duel):
         memory=[MemoryRow("toy test_memory", "test_toy.py::test_memory", 100 * MIB, 25 * MIB, 0.5)],
     )
     revision = SimpleNamespace(name="HEAD", commit="0" * 40)
-    document = json.loads(as_json(findings, machine={}, alpha=0.5, seed=1, revision=revision, saved_runs=[]))
+    settings = {"machine": {}, "alpha": 0.5, "seed": 1, "revision": revision, "saved_runs": []}
+    document = json.loads(as_json(as_document(findings, run=Run("2026-11-27T12:00:00+00:00"), **settings)))
     rows = [*document["revision"]["benchmarks"], *document["duels"], *document["memory"]]
     assert [(row["test"], row["name"]) for row in rows] == [
         ("test_toy.py::test_revision[a]", "toy test_revision[a]"),

@@ -268,6 +268,18 @@ class Revision:
         return short if self.name in {self.commit, short} else f"{self.name} ({short})"
 
 
+def working_tree(root: Path) -> tuple[str, bool] | None:
+    """Return the commit that the working tree is of, and whether files below `root` differ from it; None outside git.
+
+    Raises:
+        RevisionError: git is not installed.
+    """
+    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    if head is None:
+        return None
+    return head.decode().strip(), bool(_git(root, "status", "--porcelain", "--", "."))
+
+
 def _git(root: Path, *arguments: str) -> bytes | None:
     """Return git's output, or None if it fails.
 

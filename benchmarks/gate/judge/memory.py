@@ -1,7 +1,8 @@
 """The verdicts about peak memory: ceilings, saved runs, and other revisions."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from ..compare.saved import Peaks
 from .acknowledged import Acknowledged
@@ -30,6 +31,7 @@ class MemoryRow:
         run: the name of that run.
         revision: the one whose memory the reference is, on this machine and in this run; "" for another variant's.
         acknowledged: what an entry says of it if it is more than there; None without an entry.
+        params: of the test, in JSON types.
     """
 
     name: str
@@ -41,6 +43,7 @@ class MemoryRow:
     run: str = ""
     revision: str = ""
     acknowledged: Acknowledged | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:

@@ -7,6 +7,9 @@ processes that confirm a verdict included, for the same model and flags.
 
 import os
 import platform
+import re
+import tomllib
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -69,6 +72,22 @@ def version(library: str) -> str | None:
         return metadata.version(library)
     except metadata.PackageNotFoundError:
         return None
+
+
+def versions(root: Path) -> dict[str, str]:
+    """Return the installed versions of Python and of what the project in `root` declares, extras included.
+
+    Without a pyproject.toml that says so, those of what the measurement itself needs.
+    """
+    names: list[str] = []
+    with suppress(OSError, ValueError, AttributeError, TypeError):  # another tool complains about a damaged file
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
+        extras = project.get("optional-dependencies", {}).values()
+        lines = [line for lines in (project.get("dependencies", []), *extras) for line in lines]
+        names = [found[0].lower() for line in lines if (found := re.match(r"[\w.-]*\w", line))]
+    known = {name: version(name) for name in sorted({*names, "numpy", "pytest", "pytest-benchmark", "scipy"})}
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return {"python": python, **{name: found for name, found in known.items() if found}}
 
 
 def differences(here: dict[str, Any], there: dict[str, Any] | None) -> list[str]:

@@ -11,7 +11,7 @@ from ..judge.rules import RevisionRow
 from ..measure import memory
 from ..measure.timing import Side
 from ..report.words import memory_failure
-from .fixtures import names
+from .fixtures import names, params_of
 from .session import SESSION
 from .side import offer
 from .sides import sides_of
@@ -56,7 +56,10 @@ def against_memory(request: pytest.FixtureRequest) -> Callable[..., MemoryRow | 
                 return None
             peaks: list[MemoryRow] = []
             for reference, candidate in _pairs(*sides):
-                peaks.append(MemoryRow(name, row.test, reference, candidate, None, revision=row.revision))
+                params = params_of(request.node)
+                peaks.append(
+                    MemoryRow(name, row.test, reference, candidate, None, revision=row.revision, params=params)
+                )
                 if peaks[-1].revision_verdict == "same":
                     break
         found = session.acknowledged.judged_memory(peaks)

@@ -1,4 +1,4 @@
-"""The fixtures `duel`, `share`, `peak_memory`, `ceiling` and `note`."""
+"""The fixtures `duel`, `share`, `peak_memory`, `ceiling`, `note` and `series`."""
 
 import pickle
 from collections.abc import Callable, Iterable
@@ -12,9 +12,9 @@ from ..measure import memory
 from ..measure.duel import Check, Duel
 from ..measure.share import Share, prove_share
 from ..measure.timing import Work
-from ..report.findings import Note
+from ..report.findings import Note, Series
 from ..report.words import duel_failure, memory_failure, share_failure
-from .benchmarks import claim, record
+from .benchmarks import claim, plain, record
 from .progress import progress_of
 from .session import SESSION
 
@@ -145,7 +145,10 @@ def ceiling(request: pytest.FixtureRequest) -> Callable[[int, int, float | None]
         if reference_bytes <= 0:
             raise AssertionError(f"{name}: the reference used no measurable memory; make its input larger")
         test = request.node.nodeid
-        row = MemoryRow(name, test, reference_bytes, candidate_bytes, limit, *session.saved_memory(test))
+        saved, run_name = session.saved_memory(test)
+        row = MemoryRow(
+            name, test, reference_bytes, candidate_bytes, limit, saved, run_name, params=params_of(request.node)
+        )
         session.findings.memory.append(row)
         if failure := memory_failure(row):
             raise AssertionError(failure)
@@ -172,6 +175,27 @@ def note(request: pytest.FixtureRequest) -> Callable[..., None]:
             benchmark.extra_info.setdefault("notes", []).append(saved)
 
     return record_note
+
+
+@pytest.fixture
+def series(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Record a list of numbers in their order: `series(name, values, unit="")`, any number of times per test.
+
+    It is in --gate-json and a plot on the page (--gate-html). Infinity stands for what did not happen, such as the
+    answer to a request that was refused.
+    """
+    findings = request.config.stash[SESSION].findings
+    test = request.node.nodeid
+
+    def record_series(name: str, values: Iterable[float], unit: str = "") -> None:
+        findings.series.append(Series(test, name, tuple(map(float, values)), unit))
+
+    return record_series
+
+
+def params_of(node: Any) -> dict[str, Any]:
+    """Return the parameters of a test in JSON types."""
+    return plain(node.callspec.params) if hasattr(node, "callspec") else {}
 
 
 def names(request: pytest.FixtureRequest) -> tuple[str, str]:

@@ -15,11 +15,11 @@ from ..measure.duel import run_duel
 from ..report.dependencies import environments
 from ..report.findings import Failure
 from ..report.github import annotations, message_of, write_summary
-from ..report.json_report import as_json
-from ..report.tables import markdown, terminal
+from ..report.tables import terminal
 from . import hookspecs
 from .benchmarks import claim
 from .compared import open_revision, open_sides
+from .documents import write_files
 from .requested import is_named
 from .saved_runs import anchor_storage, choose_runs
 from .session import CANARY, CONTROL, SESSION, Session
@@ -138,6 +138,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if run_test(item, nextitem, turns, before=1):
         findings = item.config.stash[SESSION].findings
         findings.notes = [note for note in findings.notes if note.test != item.nodeid]
+        findings.series = [series for series in findings.series if series.test != item.nodeid]
     return True
 
 
@@ -216,22 +217,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     # Workers of a parallel run, and the processes of the two sides, would overwrite this one's files.
     if hasattr(config, "workerinput") or gate.link:
         return
-    asked = [config.getoption(option) for option in ("benchmark_json", "gate_report", "gate_json")]
-    gate.findings.results += [str(getattr(file, "name", file)) for file in asked if file]
     gate.acknowledged.conclude(gate.findings)
-    document = as_json(
-        gate.findings,
-        machine=gate.machine,
-        alpha=gate.settings.alpha,
-        seed=gate.settings.seed,
-        revision=gate.revision,
-        saved_runs=[run.name for run in gate.runs],
-        exit_status=int(exitstatus),
-    )
-    for path, text in zip(asked[1:], (markdown(gate.findings), document), strict=True):
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+    write_files(config, gate, exitstatus)
     if gate.findings and not gate.settings.confirming:
         write_summary(gate.findings)
 

@@ -1,7 +1,10 @@
 """The gate's own hooks, for plugins such as the calibration."""
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
+from ..report.findings import DescribedVariant
 from .session import Runner
 
 
@@ -13,3 +16,13 @@ def pytest_gate_runner(config: pytest.Config) -> Runner | None:
 @pytest.hookspec(firstresult=True)
 def pytest_gate_compares_work(config: pytest.Config) -> bool | None:
     """Return False to leave the work of the other revision's own benchmarks alone, as a bisection does."""
+
+
+@pytest.hookspec
+def pytest_gate_variants(
+    config: pytest.Config, cases: frozenset[str]
+) -> Mapping[str, Sequence[DescribedVariant] | str] | None:
+    """Return the variants of those of `cases` that are known, the baseline first, or why they cannot be described.
+
+    The reports of a run ask for the cases that it measured. What several plugins return is put together.
+    """

@@ -72,6 +72,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--gate-report", type=Path, metavar="FILE", help="write the gate's findings as Markdown")
     add("--gate-json", type=Path, metavar="FILE", help="write the gate's findings as JSON, see gate.schema.json")
+    add(
+        "--gate-html",
+        type=Path,
+        metavar="FILE",
+        help="write the run as a page to look at, of one file (needs the extra `report`)",
+    )
     # For processes that confirm: the side to load first ("reference" or "candidate"), and the package.
     add("--confirm", default="", help=argparse.SUPPRESS)
     add_options(parser, group)

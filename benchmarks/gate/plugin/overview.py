@@ -5,8 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
-from ..report.closing import Failure, Run, closing
-from ..report.github import message_of
+from ..report.closing import Ending, closing
 from .progress import show_progress
 from .session import SESSION
 
@@ -32,14 +31,12 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
         reporter = config.pluginmanager.getplugin("terminalreporter")
         measured = gate.findings.duels or gate.findings.compared or gate.findings.memory
         if reporter is not None and measured and not (gate.link or gate.settings.confirming):
-            failed = [*reporter.getreports("failed"), *reporter.getreports("error")]
-            run = Run(
+            ending = Ending(
                 passed=len(reporter.getreports("passed")),
-                failures=[Failure(report.nodeid, message_of(report)) for report in failed],
                 against=gate.revision.name if gate.revision else None,
                 left_out=len(gate.left_out),
                 seconds=time.monotonic() - config.stash[STARTED],
             )
             reporter.section("summary")
-            for line, colour in closing(gate.findings, run, reporter._tw.fullwidth):  # noqa: SLF001 - as pytest sees it
+            for line, colour in closing(gate.findings, ending, reporter._tw.fullwidth):  # noqa: SLF001 - as pytest sees it
                 reporter.write_line(line, **({colour: True} if colour else {}))

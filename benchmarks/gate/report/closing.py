@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -19,70 +19,61 @@ SPEEDUP = "test_speedup"  # by convention the duels with the case's baseline; ot
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A test that failed.
-
-    Attributes:
-        test: its id.
-        message: why, and what to do about it.
-    """
-
-    test: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run was.
+class Ending:
+    """How a run ended.
 
     Attributes:
         passed: the number of tests that passed.
-        failures: those that did not, in the order of the run.
         against: the name of the other revision, if it compared with one.
         left_out: the number of benchmarks that belong to the full run only, and were left out.
         seconds: of the whole run.
     """
 
     passed: int
-    failures: Sequence[Failure]
     against: str | None
     left_out: int
     seconds: float
 
 
-def closing(findings: Findings, run: Run, width: int) -> list[Line]:
+def closing(findings: Findings, ending: Ending, width: int) -> list[Line]:
     """Return the last lines of a run, none wider than `width`, with their colours."""
-    lines = [*_verdict(findings, run), *_failures(run), *_headlines(findings)]
-    if run.left_out:
-        lines.append((f"left out, because they belong to the full run (--full): {run.left_out} benchmarks", ""))
+    lines = [*_verdict(findings, ending), *_failures(findings, ending), *_headlines(findings)]
+    if ending.left_out:
+        lines.append((f"left out, because they belong to the full run (--full): {ending.left_out} benchmarks", ""))
     if findings.results:
         lines.append(("results: " + ", ".join(findings.results), ""))
     return [(_clipped(text, width), colour) for text, colour in lines[:LINES]]
 
 
-def _verdict(findings: Findings, run: Run) -> Iterator[Line]:
+def _verdict(findings: Findings, ending: Ending) -> Iterator[Line]:
     total = (
-        f"in {run.seconds / 60:.0f} min {run.seconds % 60:.0f} s" if run.seconds >= 60 else f"in {run.seconds:.0f} s"
+        f"in {ending.seconds / 60:.0f} min {ending.seconds % 60:.0f} s"
+        if ending.seconds >= 60
+        else f"in {ending.seconds:.0f} s"
     )
     unsure = [row.name for row in findings.compared if row.verdict == "inconclusive"]
     unsure += [row.duel.name for row in findings.duels if row.saved_verdict == "inconclusive"]
-    if run.failures:
-        yield f"red: {len(run.failures)} failed, {run.passed} passed {total}", "red"
+    if findings.failures:
+        yield f"red: {len(findings.first_messages())} failed, {ending.passed} passed {total}", "red"
     elif unsure:
-        yield f"yellow: {run.passed} passed {total}, and {len(unsure)} without a verdict: {', '.join(unsure)}", "yellow"
+        yield (
+            f"yellow: {ending.passed} passed {total}, and {len(unsure)} without a verdict: {', '.join(unsure)}",
+            "yellow",
+        )
     else:
-        yield f"green: {run.passed} passed {total}", "green"
+        yield f"green: {ending.passed} passed {total}", "green"
 
 
-def _failures(run: Run) -> Iterator[Line]:
-    for failure in run.failures[:FAILURES]:
-        yield failure.test, "red"
-        yield f"    {' '.join(failure.message.removeprefix('AssertionError: ').split())}", ""
-    if len(run.failures) > FAILURES:
-        yield f"and {len(run.failures) - FAILURES} more, above", "red"
-    if run.failures:
-        against = f" --against {shlex.quote(run.against)}" if run.against else ""
-        yield f"first: python -m pytest {shlex.quote(run.failures[0].test)}{against}", ""
+def _failures(findings: Findings, ending: Ending) -> Iterator[Line]:
+    failed = list(findings.first_messages().items())
+    for test, message in failed[:FAILURES]:
+        yield test, "red"
+        yield f"    {' '.join(message.removeprefix('AssertionError: ').split())}", ""
+    if len(failed) > FAILURES:
+        yield f"and {len(failed) - FAILURES} more, above", "red"
+    if failed:
+        against = f" --against {shlex.quote(ending.against)}" if ending.against else ""
+        yield f"first: python -m pytest {shlex.quote(failed[0][0])}{against}", ""
 
 
 def _headlines(findings: Findings) -> Iterator[Line]:

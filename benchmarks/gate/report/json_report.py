@@ -1,4 +1,7 @@
-"""`--gate-json FILE`: the findings for programs. `gate.schema.json`, beside this module, describes them."""
+"""`--gate-json FILE`: the findings for programs. `gate.schema.json`, beside this module, describes them.
+
+Whatever else people see of a run, its page say, is made of this document alone, so it can be made again from the file.
+"""
 
 import json
 import math
@@ -11,32 +14,39 @@ from ..compare.revision import Revision
 from ..judge.acknowledged import Acknowledged
 from ..judge.memory import MemoryRow
 from ..judge.rules import JudgedDuel, RevisionRow, deciding_clock, detectable
+from ..measure.duel import Duel
+from ..measure.trace import trace
 from . import work
-from .findings import Findings
+from .findings import Findings, Run
 from .words import remark
 
 VERSION = 6
 
 
-def as_json(
+def as_document(
     findings: Findings,
     *,
+    run: Run,
     machine: dict[str, Any],
     alpha: float,
     seed: int,
     revision: Revision | None,
     saved_runs: Sequence[str],
-    exit_status: int | None = None,
-) -> str:
-    """Return the findings with the settings they depend on; a number that is not finite is null."""
+) -> dict[str, Any]:
+    """Return the findings with the settings they depend on, in JSON types; a number that is not finite is None."""
     document = {
         "version": VERSION,
+        "date": run.date,
+        "commit": run.commit and asdict(run.commit),
         "machine": machine,
+        "versions": dict(run.versions),
         "alpha": alpha,
         "seed": seed,
+        "outcome": {"status": run.status, "failed": dict(run.failed), "skipped": dict(run.skipped)},
         "proven": findings.proven,
         "remarks": findings.remarks,
         "notes": [asdict(note) for note in findings.notes],
+        "series": [asdict(series) for series in findings.series],
         "seconds": dict(findings.took),
         "revision": revision
         and {
@@ -48,12 +58,17 @@ def as_json(
             "acknowledged": [{"test": test, **_acknowledged(entry)} for test, entry in findings.acknowledged.items()],
         },
         "saved_runs": list(saved_runs),
-        "exit_status": exit_status,
-        "failures": [asdict(failure) for failure in findings.failures],
         "duels": [_duel_row(row) for row in findings.duels],
         "memory": [_memory_row(row) for row in findings.memory],
+        "benchmarks": [asdict(row) for row in findings.benchmarks],
+        "variants": {case: [asdict(each) for each in variants] for case, variants in findings.variants.items()},
     }
-    return json.dumps(_finite(document), indent=2) + "\n"
+    return {key: _finite(part) for key, part in document.items()}
+
+
+def as_json(document: dict[str, Any]) -> str:
+    """Return a document as the text of its file."""
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def _environments(known: Environments | None) -> dict[str, Any] | None:
@@ -80,7 +95,7 @@ def _revision_row(row: RevisionRow) -> dict[str, Any]:
         "clock": row.duel and deciding_clock(row.duel),
         "detectable_slowdown": row.duel and detectable(row.duel, deciding_clock(row.duel)),
         "note": remark(row),
-        "duel": row.duel and row.duel.to_dict(),
+        "duel": row.duel and _duel(row.duel),
         "profile": [asdict(each) for each in row.growth],
         "unprofiled": row.unprofiled,
         "acknowledged": row.acknowledged and _acknowledged(row.acknowledged),
@@ -97,13 +112,18 @@ def _acknowledged(found: Acknowledged) -> dict[str, Any]:
     }
 
 
+def _duel(duel: Duel) -> dict[str, Any]:
+    return {**duel.to_dict(), "trace": trace(duel)}
+
+
 def _duel_row(row: JudgedDuel) -> dict[str, Any]:
     return {
         "test": row.test,
-        **row.duel.to_dict(),
+        **_duel(row.duel),
         "floor": row.floor,
         "floor_verdict": row.floor_verdict,
         "saved_verdict": row.saved_verdict,
+        "saved_ratio": row.saved and row.saved.ratio,
     }
 
 
@@ -111,6 +131,7 @@ def _memory_row(row: MemoryRow) -> dict[str, Any]:
     return {
         "name": row.name,
         "test": row.test,
+        "params": dict(row.params),
         "reference_bytes": row.reference,
         "candidate_bytes": row.candidate,
         "ratio": row.ratio,

@@ -120,11 +120,16 @@ def facts(document: Any) -> Facts:
         raise DocumentError("the document is no object")
     if document.get("version") not in VERSIONS:
         raise DocumentError(f"the document is not of version {VERSIONS[-1]}, which is what this comment is made from")
+    outcome = _object(document, "outcome")
+    failed = _object(outcome, "failed")
+    if len(failed) > MOST_ITEMS:
+        raise DocumentError(f"more than {MOST_ITEMS:,} tests failed")
+    commit = document.get("commit")
     found = Facts(
-        status=_status(document),
-        failures=[(_text(each, "test"), _text(each, "message")) for each in _objects(document, "failures")],
+        status=None if outcome.get("status") is None else _whole(outcome, "status"),
+        failures=[(test, _text(failed, test)) for test in failed],
         machine=_machine(_object(document, "machine")),
-        here=_hash(document.get("commit")),
+        here=_hash(commit.get("hash") if isinstance(commit, dict) else None),
     )
     if document.get("revision") is not None:
         revision = _object(document, "revision")
@@ -267,10 +272,6 @@ def _machine(values: Values) -> str:
     parts = [values.get(name) for name in ("processor", "cores", "system", "python_full")]
     processor, cores, *others = (str(part) if isinstance(part, str | int) else "" for part in parts)
     return ", ".join(filter(None, [processor, cores and f"{cores} cores", *others]))
-
-
-def _status(document: Values) -> int | None:
-    return None if document.get("exit_status") is None else _whole(document, "exit_status")
 
 
 def _hash(value: object) -> str:
