@@ -266,6 +266,13 @@ def test_no_colour_of_a_picture_is_fixed(toy):
         assert "var(--" in picture
 
 
+@pytest.mark.parametrize("name", ["$x^2$", "a < b & c", "--><b>", "$\\frac{1}{"])
+def test_a_name_in_a_picture_is_text_and_no_formula(name):
+    picture = ET.fromstring(charts.ladder([charts.Mark(name, 2.0)], "c1", name))  # noqa: S314 - our own
+    assert name in [element.text for element in picture.iter("text")]
+    assert picture.attrib["aria-label"] == name
+
+
 def test_the_program_makes_the_same_page_from_the_file(toy, tmp_path):
     assert program.main([str(toy.folder / "gate.json"), "-o", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == toy.page
@@ -301,6 +308,7 @@ def test_parts_without_facts_are_left_out(toy):
     names = [tag for tag, _ in page.tags]
     assert "svg" not in names
     assert names.count("section") == 1
+    assert names.count("h3") == 1  # the versions
     with pytest.raises(DocumentError, match="has version 7"):
         render(document | {"version": 7})
 
