@@ -444,7 +444,7 @@ def test_in_a_browser(chromium, toy, scheme, width):
 
 def axe():
     """Return axe-core's source: $AXE_CORE is the path of axe.min.js, or npm has installed it here."""
-    places = [os.environ.get("AXE_CORE", ""), str(ROOT / "node_modules/axe-core/axe.min.js")]
+    places = [os.environ.get("AXE_CORE", ""), str(ROOT / ".results/node_modules/axe-core/axe.min.js")]
     return next((Path(place) for place in places if place and Path(place).is_file()), None)
 
 
@@ -453,7 +453,7 @@ def axe():
 def test_axe_finds_no_serious_fault(chromium, toy, scheme, width):
     source = axe()
     if source is None:
-        pytest.skip("no axe-core: npm install axe-core, or set AXE_CORE to the path of axe.min.js")
+        pytest.skip("no axe-core: npm install --prefix .results axe-core, or set AXE_CORE to the path of axe.min.js")
     chromium.open(toy.folder / "out/report.html", width=width, scheme=scheme)
     chromium.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
     chromium.evaluate(source.read_text(encoding="utf-8") + "; 0")
