@@ -316,6 +316,16 @@ def test_an_entry_that_is_not_needed_is_listed_with_its_change(pytester, acknowl
     assert (entry["state"], entry["change"]) == ("not needed", "changed")
 
 
+def test_a_bisection_goes_by_the_verdict(pytester, acknowledged, repository):
+    """It takes a benchmark that is slower and passes for one without a verdict."""
+    repository(other=SLOWER)
+    acknowledged()
+    pytester.makeconftest("def pytest_gate_compares_work():\n    return False\n")
+    result, document = judged(pytester, "-k", "other")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert row_of(document)["acknowledged"] is None
+
+
 def test_fresh_processes_do_not_know_the_entries(pytester, acknowledged):
     acknowledged("[[slowdown")
     options = ["--against=HEAD", "--confirm=reference:toylib.case", "--alpha=0.001", "--gate-json=gate.json"]

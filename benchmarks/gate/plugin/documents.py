@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from ..compare.history import find_runs, group_runs
 from ..compare.revision import RevisionError, working_tree
 from ..measure import machine
 from ..report.findings import Commit, Findings, Run
+from ..report.history import document as history_document
 from ..report.json_report import as_document, as_json
 from ..report.page.view import case_of
 from ..report.tables import markdown
@@ -43,6 +45,7 @@ def write_files(config: pytest.Config, gate: Session, status: int) -> None:
             seed=gate.settings.seed,
             revision=gate.revision,
             saved_runs=[run.name for run in gate.runs],
+            history=_history(config, gate),
         )
     if files["report"]:
         _write(files["report"], markdown(gate.findings))
@@ -50,6 +53,16 @@ def write_files(config: pytest.Config, gate: Session, status: int) -> None:
         _write(files["json"], as_json(document))
     if files["html"]:
         _write_page(files["html"], document, gate.findings)
+
+
+def _history(config: pytest.Config, gate: Session) -> dict[str, Any] | None:
+    """Return each ratio over the saved runs of machines like this one; None if there is no such run."""
+    folder = Path(config.option.benchmark_storage.removeprefix("file://"))
+    if not folder.is_dir():
+        return None
+    runs, left_out = find_runs([folder])
+    alike = [run for run in runs if not machine.differences(gate.machine, run.machine)]
+    return history_document.as_document(group_runs(alike), left_out) if alike else None
 
 
 def _write_page(path: Path, document: dict[str, Any], findings: Findings) -> None:

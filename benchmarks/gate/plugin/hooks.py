@@ -102,7 +102,8 @@ def pytest_collection_modifyitems(
     duels = sum(bool(DUELS & set(_fixtures(item))) for item in items)
     gate.duels = 1 if gate.settings.confirming else duels + len((CONTROL, CANARY))
     yield
-    if gate.acknowledged.entries and not session.testsfailed:  # else the collection says what is wrong
+    asked = config.hook.pytest_gate_compares_work(config=config) is not False
+    if gate.acknowledged.entries and asked and not session.testsfailed:  # else the collection says what is wrong
         gate.acknowledged.assign(config, gate.settings, collected)
     wanted = [item for item in items if AGAINST.isdisjoint(_fixtures(item)) != gate.compares]
     if not gate.settings.starts:
@@ -111,7 +112,6 @@ def pytest_collection_modifyitems(
         gate.left_out = frozenset(test for test in gate.full if not is_named(test, config))
         wanted = [item for item in wanted if item.nodeid not in gate.left_out]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
-    asked = config.hook.pytest_gate_compares_work(config=config) is not False
     if gate.revision and asked and not gate.settings.confirming:
         run = partial(record, gate.revision, **gate.of_revision())
         gate.works = Works.of(

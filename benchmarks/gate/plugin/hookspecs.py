@@ -15,7 +15,10 @@ def pytest_gate_runner(config: pytest.Config) -> Runner | None:
 
 @pytest.hookspec(firstresult=True)
 def pytest_gate_compares_work(config: pytest.Config) -> bool | None:
-    """Return False to leave the work of the other revision's own benchmarks alone, as a bisection does."""
+    """Return False to leave the work of the other revision's own benchmarks, and acknowledgements, to other runs.
+
+    A bisection does: it runs the benchmarks of one commit with the packages of others, and goes by the verdicts.
+    """
 
 
 @pytest.hookspec

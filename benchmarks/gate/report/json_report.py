@@ -32,6 +32,7 @@ def as_document(
     seed: int,
     revision: Revision | None,
     saved_runs: Sequence[str],
+    history: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the findings with the settings they depend on, in JSON types; a number that is not finite is None."""
     document = {
@@ -58,6 +59,7 @@ def as_document(
             "acknowledged": [{"test": test, **_acknowledged(entry)} for test, entry in findings.acknowledged.items()],
         },
         "saved_runs": list(saved_runs),
+        "history": history,
         "duels": [_duel_row(row) for row in findings.duels],
         "memory": [_memory_row(row) for row in findings.memory],
         "benchmarks": [asdict(row) for row in findings.benchmarks],

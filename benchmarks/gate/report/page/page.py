@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ...measure.machine import summary
+from ..history.page import section, style
 from ..json_report import VERSION
 from ..words import duration, number, quantity
 from . import charts, view
@@ -26,12 +27,11 @@ class DocumentError(ValueError):
     """What was read is not a document of this version; the message says what to do."""
 
 
-def render(document: Facts, *, history: str = "") -> str:
+def render(document: Facts) -> str:
     """Return the page of one run as the text of an HTML file that refers to no other file.
 
     Args:
         document: what `json_report.as_document` returns, or what was read from a file of `--gate-json`.
-        history: more of the page, as HTML.
 
     Raises:
         DocumentError: The document is of another version.
@@ -52,7 +52,8 @@ def render(document: Facts, *, history: str = "") -> str:
             cases=view.cases(document),
             revision=document["revision"],
             revision_memory=[row for row in document["memory"] if row["revision_verdict"] is not None],
-            history=Markup(history),  # noqa: S704 - made by this package, see above
+            history=Markup(section(past)) if (past := document["history"]) else "",  # noqa: S704 - made by this package
+            history_style=Markup(style()),  # noqa: S704 - the gate's own file
         )
     )
 
@@ -76,6 +77,7 @@ def _environment() -> Environment:
         "title": view.title_of,
         "named": lambda test: f"{view.case_of(test)}, {view.title_of(test)}",
         "tone": view.tone,
+        "against": view.verdict_of_revision,
         "case": view.case_of,
         "prose": prose,
         "short": _short,

@@ -318,6 +318,13 @@ def _notes(notes: Sequence[Facts]) -> list[NoteTable]:
     return tables
 
 
+def verdict_of_revision(row: Facts) -> Verdict:
+    """Return the verdict against another revision, with what an acknowledgement makes of it."""
+    if (row.get("acknowledged") or {}).get("state") == "admitted":
+        return Verdict(f"{row['verdict']}, acknowledged", "open")
+    return Verdict(row["verdict"], tone(row["verdict"]))
+
+
 def verdicts_of_duel(duel: Facts) -> list[Verdict]:
     """Return the verdicts of a duel: about its floor, and against the saved run."""
     found = []
@@ -365,10 +372,14 @@ def headline(document: Facts) -> Headline:
     status, failed = document["outcome"]["status"], len(document["outcome"]["failed"])
     rows = (document["revision"] or {}).get("benchmarks", ())
     duels, memory = document["duels"], document["memory"]
-    open_ones = sum(tone(row["verdict"]) == "open" for row in rows)
+    open_ones = sum(verdict_of_revision(row).tone == "open" for row in rows)
     open_ones += sum(row["saved_verdict"] == "inconclusive" for row in duels)
     if status == 0 and not failed:
-        verdict = Verdict(f"Passed, {open_ones} inconclusive", "open") if open_ones else Verdict("Passed", "good")
+        verdict = (
+            Verdict(f"Passed, {open_ones} without a verdict or acknowledged", "open")
+            if open_ones
+            else Verdict("Passed", "good")
+        )
     elif failed:
         verdict = Verdict(f"Failed: {failed} test{'s' if failed > 1 else ''}", "bad")
     else:
@@ -381,7 +392,7 @@ def headline(document: Facts) -> Headline:
     ]
     name = document["revision"]["name"] if document["revision"] else ""
     counts = [
-        _counted(f"against {name}", [row["verdict"] for row in rows]),
+        _counted(f"against {name}", [verdict_of_revision(row).text for row in rows]),
         _counted("floors", [row["floor_verdict"] for row in duels]),
         _counted("saved run", [row["saved_verdict"] for row in duels]),
         _counted("memory ceilings", ceilings),
