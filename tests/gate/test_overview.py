@@ -1,5 +1,7 @@
 """What a person at a terminal sees: the progress in the last line, and the last lines of a run."""
 
+import dataclasses
+import datetime as dt
 import os
 import pty
 import re
@@ -8,6 +10,7 @@ import sys
 
 import pytest
 
+from benchmarks.gate.judge.acknowledged import Acknowledged, Entry
 from benchmarks.gate.judge.rules import JudgedDuel, RevisionRow
 from benchmarks.gate.measure.duel import Duel
 from benchmarks.gate.plugin.progress import remaining
@@ -51,9 +54,17 @@ def test_a_case_has_the_greatest_ratio_against_its_baseline_as_its_headline():
 def test_a_run_without_a_verdict_is_yellow():
     lines = closing(Findings(compared=[compared("a", "same"), compared("a", "inconclusive")]), PASSED, 200)
     assert lines == [
-        ("yellow: 3 passed in 5 s, and 1 without a verdict: a test_revision", "yellow"),
+        ("yellow: 3 passed in 5 s; 1 without a verdict: a test_revision", "yellow"),
         ("a: 1 same, 1 inconclusive", "yellow"),
     ]
+
+
+def test_an_acknowledged_slowdown_is_yellow():
+    entry = Entry("test_revision", 0.08, "why", dt.date(2027, 1, 31))
+    row = dataclasses.replace(compared("a", "slower"), acknowledged=Acknowledged(entry, "admitted"))
+    lines = closing(Findings(compared=[row]), PASSED, 200)
+    assert lines[0] == ("yellow: 3 passed in 5 s; 1 slower, acknowledged: a test_revision", "yellow")
+    assert lines[1] == ("a: 1 slower, acknowledged", "yellow")
 
 
 def test_it_is_short_and_narrow_whatever_happened():

@@ -14,6 +14,7 @@ Line: TypeAlias = tuple[str, Colour]
 
 LINES = 25
 FAILURES = 5  # that are shown, of two lines each
+OPEN = {"inconclusive", "slower, acknowledged"}  # verdicts that a person should look at
 CASES = 8  # whose headlines are shown
 SPEEDUP = "test_speedup"  # by convention the duels with the case's baseline; others are headlines where there are none
 
@@ -46,20 +47,17 @@ def closing(findings: Findings, ending: Ending, width: int) -> list[Line]:
 
 
 def _verdict(findings: Findings, ending: Ending) -> Iterator[Line]:
-    total = (
-        f"in {ending.seconds / 60:.0f} min {ending.seconds % 60:.0f} s"
-        if ending.seconds >= 60
-        else f"in {ending.seconds:.0f} s"
-    )
+    minutes, seconds = divmod(round(ending.seconds), 60)
+    total = f"in {minutes} min {seconds} s" if minutes else f"in {seconds} s"
     unsure = [row.name for row in findings.compared if row.verdict == "inconclusive"]
     unsure += [row.duel.name for row in findings.duels if row.saved_verdict == "inconclusive"]
+    admitted = [row.name for row in findings.compared if row.acknowledged and row.acknowledged.admitted]
     if findings.failures:
         yield f"red: {len(findings.first_messages())} failed, {ending.passed} passed {total}", "red"
-    elif unsure:
-        yield (
-            f"yellow: {ending.passed} passed {total}, and {len(unsure)} without a verdict: {', '.join(unsure)}",
-            "yellow",
-        )
+    elif unsure or admitted:
+        parts = [f"{len(unsure)} without a verdict: {', '.join(unsure)}"] if unsure else []
+        parts += [f"{len(admitted)} slower, acknowledged: {', '.join(admitted)}"] if admitted else []
+        yield f"yellow: {ending.passed} passed {total}; {'; '.join(parts)}", "yellow"
     else:
         yield f"green: {ending.passed} passed {total}", "green"
 
@@ -87,10 +85,12 @@ def _headlines(findings: Findings) -> Iterator[Line]:
         yield f"{row.duel.name}: {times}", "" if row.floor_verdict in (None, "holds") else "red"
     verdicts: dict[str, Counter[str]] = {}
     for compared in findings.compared:
-        verdicts.setdefault(_case(compared.name), Counter())[compared.verdict] += 1
+        admitted = compared.acknowledged is not None and compared.acknowledged.admitted
+        verdict = f"{compared.verdict}, acknowledged" if admitted else compared.verdict
+        verdicts.setdefault(_case(compared.name), Counter())[verdict] += 1
     for case, counts in list(verdicts.items())[:CASES]:
         text = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        yield f"{case}: {text}", "red" if "slower" in counts else "yellow" if "inconclusive" in counts else ""
+        yield f"{case}: {text}", "red" if "slower" in counts else "yellow" if OPEN & counts.keys() else ""
 
 
 def _case(name: str) -> str:
