@@ -18,6 +18,7 @@ import torch
 
 from benchmarks.peers import matrix_product, onnxruntime_cnn, openvino_cnn
 from benchmarks.peers.ways import fastest
+from benchmarks.quick import quick_or_full
 from impl.evaluation import VARIANTS, load_data, load_model
 from impl.evaluation import model as network
 from impl.evaluation.data import describe_data
@@ -31,8 +32,8 @@ BEST = best_of(VARIANTS)
 # saves. 10,000 is the size of the task.
 SIZES = {1: 20, 10_000: 1}
 
-# Ratios to the baseline, each a duel at 4,000 images with the preparation included. At 10,000, where it matters less,
-# they are a few per cent higher.
+# Ratios to the baseline, each a duel at 2,000 images with the preparation included. The ones below are at 4,000. At
+# 10,000, where preparation matters less, they are a few per cent higher.
 #
 #   machine                            Python   date         optimised      low_precision
 #   AMD EPYC (Zen 5), 2 cores          3.11     2026-11-23   26.3 to 36.9   46.7 to 59.0
@@ -45,7 +46,7 @@ SIZES = {1: 20, 10_000: 1}
 FLOORS = dict(optimised=20, low_precision=20)
 # Without AVX-512 a vector takes two or four instructions.
 FLOORS_NARROW = dict(optimised=6, low_precision=20)
-IMAGES = 4_000
+IMAGES = 2_000
 
 # Peak memory divided by the baseline's, in fresh processes, of preparing and evaluating 10,000 images that are in
 # memory already. The others are recorded and not judged.
@@ -165,6 +166,7 @@ def test_matches(variant, count):
     check_of(variant)(expected(held_out, count), evaluator(variant)(images, labels))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("data", [held_out, other_digits], ids=["test set", "another seed"])
 @pytest.mark.parametrize("variant", list(VARIANTS)[1:])
 def test_every_image(variant, data):
@@ -249,7 +251,7 @@ def prepare_and_evaluate(variant, trained, images, labels):
     return VARIANTS[variant](trained)(images, labels)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", quick_or_full(VARIANTS, CEILINGS))
 def test_memory(variant, peak_memory, ceiling):
     VARIANTS[variant].require()
     arrays = [part.numpy() for part in held_out()]  # tensors would be passed in shared memory

@@ -31,7 +31,6 @@ from benchmarks.peers.packed_product import FLOPS as PRODUCT_FLOPS
 from benchmarks.peers.packed_product import packed_product
 from benchmarks.peers.servers import PEERS
 from benchmarks.peers.ways import fastest
-from benchmarks.quick import quick_or_full
 from impl.serving import VARIANTS, ServingConfig
 from impl.serving.client import as_npy, as_pickle, draw_times
 from impl.serving.http.inputs import Decoder
@@ -78,6 +77,8 @@ FLOORS = {
     ("preloaded", 4): dict(optimised=dict(int8=5, bfloat16=2, float32=1)),
 }
 CLAIMS = [(reference, name, images) for (reference, images), floors in FLOORS.items() for name in floors]
+QUICK_CLAIMS = [claim for claim in CLAIMS if claim[2] == 1]  # a pair of 8 images takes 4 s
+FULL_CLAIMS = [pytest.param(*claim, marks=pytest.mark.full) for claim in CLAIMS if claim not in QUICK_CLAIMS]
 # Requests before a duel. The baseline's first take 4.4 to 4.7 s instead of 1.6, until each of the server's two threads
 # has the memory for its model.
 WARM_UP = dict(baseline=4)
@@ -206,6 +207,7 @@ def assert_promised(variant, answer, expected):
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("count", [1, 3, 17])
 @pytest.mark.parametrize("variant", list(VARIANTS)[1:])
 def test_matches(variant, count, serve, clients):
@@ -214,7 +216,8 @@ def test_matches(variant, count, serve, clients):
     assert_promised(variant, answer, expected)
 
 
-@pytest.mark.parametrize("count", quick_or_full(SIZES, [1]))
+@pytest.mark.full
+@pytest.mark.parametrize("count", SIZES)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_time(variant, count, benchmark, serve, clients, plotted, series):  # noqa: PLR0917 - fixtures
     benchmark.group = f"serving {count} unseen images"
@@ -233,7 +236,7 @@ def warm_up(requests, variant):
         requests.check(requests())
 
 
-@pytest.mark.parametrize(("reference", "variant", "count"), CLAIMS)
+@pytest.mark.parametrize(("reference", "variant", "count"), [*QUICK_CLAIMS, *FULL_CLAIMS])
 def test_speedup(reference, variant, count, duel, serve, clients, precision):  # noqa: PLR0917 - fixtures
     sides = []
     for name in (reference, variant):
@@ -266,6 +269,7 @@ def test_time_of_a_hit(variant, benchmark, serve, clients):
     assert answer.body.get("cached", True) is True
 
 
+@pytest.mark.full
 def test_share_of_the_matrix_product(duel, precision):
     """The distance from the limit: matrix products of as many FLOPs as the images take."""
     multiply = packed_product(precision)

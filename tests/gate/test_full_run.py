@@ -67,3 +67,10 @@ def test_a_saved_run_from_before_the_distinction_is_no_obstacle(pytester, suite)
     path.write_text(json.dumps(content))
     suite(more=MARKED)
     run(pytester, "--benchmark-compare", compares=True, passed=1, deselected=1)
+
+
+def test_a_marked_test_of_correctness_is_left_out_where_something_is_measured(pytester, suite):
+    suite(more="\nimport pytest\n\n@pytest.mark.full\ndef test_correct():\n    pass\n")
+    run(pytester, passed=1, deselected=1)
+    run(pytester, "--full", passed=2)
+    run(pytester, "--benchmark-skip", passed=1, skipped=1)

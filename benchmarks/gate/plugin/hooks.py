@@ -65,9 +65,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Refuse to compare with measuring off, and make what a comparison needs."""
     config = session.config
-    benchmarks = config._benchmarksession  # type: ignore[attr-defined] # noqa: SLF001 - it knows every reason for "off"
     asked = [option for option in ("--against", "--benchmark-compare") if config.getoption(option)]
-    if asked and (benchmarks.disabled or benchmarks.skip):
+    if asked and _unmeasured(config):
         raise pytest.UsageError(
             f"a comparison is asked for ({', '.join(asked)}) and measuring is off: by --benchmark-disable, by "
             "--benchmark-skip, or because tests run in parallel"
@@ -109,7 +108,11 @@ def pytest_collection_modifyitems(
     if not gate.settings.starts:
         wanted = [item for item in wanted if "against_start" not in _fixtures(item)]
     if not (gate.compares or gate.settings.full):
-        gate.left_out = frozenset(test for test in gate.full if not is_named(test, config))
+        # Where nothing is measured, what is marked and measures nothing is one more test of correctness.
+        marked = (
+            gate.full if _unmeasured(config) else frozenset(i.nodeid for i in items if i.get_closest_marker("full"))
+        )
+        gate.left_out = frozenset(test for test in marked if not is_named(test, config))
         wanted = [item for item in wanted if item.nodeid not in gate.left_out]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     if gate.revision and asked and not gate.settings.confirming:
@@ -140,6 +143,12 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         findings.notes = [note for note in findings.notes if note.test != item.nodeid]
         findings.series = [series for series in findings.series if series.test != item.nodeid]
     return True
+
+
+def _unmeasured(config: pytest.Config) -> bool:
+    """Return whether measuring is off."""
+    benchmarks = config._benchmarksession  # type: ignore[attr-defined] # noqa: SLF001 - it knows every reason for "off"
+    return bool(benchmarks.disabled or benchmarks.skip)
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

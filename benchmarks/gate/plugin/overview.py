@@ -22,7 +22,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
     """End with a few lines that one can act on, below everything else that pytest and its plugins show."""
     try:
         return (yield)
@@ -32,6 +32,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
         measured = gate.findings.duels or gate.findings.compared or gate.findings.memory
         if reporter is not None and measured and not (gate.link or gate.settings.confirming):
             ending = Ending(
+                whole=exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED},
                 passed=len(reporter.getreports("passed")),
                 against=gate.revision.name if gate.revision else None,
                 left_out=len(gate.left_out),

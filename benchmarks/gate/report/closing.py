@@ -24,12 +24,14 @@ class Ending:
     """How a run ended.
 
     Attributes:
+        whole: whether it ended by itself: not by an interrupt or an error of pytest's.
         passed: the number of tests that passed.
         against: the name of the other revision, if it compared with one.
         left_out: the number of benchmarks that belong to the full run only, and were left out.
         seconds: of the whole run.
     """
 
+    whole: bool
     passed: int
     against: str | None
     left_out: int
@@ -54,6 +56,8 @@ def _verdict(findings: Findings, ending: Ending) -> Iterator[Line]:
     admitted = [row.name for row in findings.compared if row.acknowledged and row.acknowledged.admitted]
     if findings.failures:
         yield f"red: {len(findings.first_messages())} failed, {ending.passed} passed {total}", "red"
+    elif not ending.whole:
+        yield f"red: stopped after {ending.passed} passed {total}", "red"
     elif unsure or admitted:
         parts = [f"{len(unsure)} without a verdict: {', '.join(unsure)}"] if unsure else []
         parts += [f"{len(admitted)} slower, acknowledged: {', '.join(admitted)}"] if admitted else []
