@@ -33,10 +33,9 @@ def pytest_gate_variants(cases: frozenset[str]) -> Mapping[str, Sequence[Describ
         if module.ispkg and module.name in cases:
             try:
                 variants = importlib.import_module(f"impl.{module.name}").VARIANTS
+                found[module.name] = [_described(name, variant) for name, variant in variants.items()]
             except (ImportError, AttributeError) as error:
                 found[module.name] = f"{type(error).__name__}: {error}"
-            else:
-                found[module.name] = [_described(name, variant) for name, variant in variants.items()]
     return found
 
 

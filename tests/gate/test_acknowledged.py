@@ -295,6 +295,17 @@ def test_beyond_its_bound_or_its_date_a_slowdown_is_red(pytester, acknowledged, 
     result.stdout.fnmatch_lines([f"E *is slower than at HEAD (*For the review: {message}*"])
 
 
+def test_an_entry_that_the_other_revision_has_too_admits_nothing_more(pytester, acknowledged, repository):
+    acknowledged()
+    git(pytester, "add", "-A")
+    commit(pytester, "with an entry")
+    repository(other=SLOWER)
+    result, document = judged(pytester, "-k", "other")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert row_of(document)["acknowledged"]["state"] == "spent"
+    result.stdout.fnmatch_lines(["E *is slower than at HEAD (*it is for an earlier slowdown*Repair it, or change the*"])
+
+
 def test_an_expired_entry_that_is_not_needed_can_be_deleted(pytester, acknowledged):
     acknowledged(expires="2026-01-31")
     git(pytester, "add", "-A")
@@ -363,4 +374,5 @@ def test_memory(pairs, state):
 
 
 def test_memory_after_its_date():
-    assert of_memory(ENTRY, None, [1.01], ENTRY.expires + dt.timedelta(days=1)).state == "expired"
+    assert of_memory(ENTRY, "added", [1.01], ENTRY.expires + dt.timedelta(days=1)).state == "expired"
+    assert of_memory(ENTRY, None, [1.01], ENTRY.expires).state == "spent"

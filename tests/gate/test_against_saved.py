@@ -100,6 +100,7 @@ def test_compare_fail_still_fails(pytester, suite):
     assert result.ret != 0
     text = result.stdout.str() + result.stderr.str()
     assert "Performance has regressed" in text
+    assert "red: not by a failed test, but by what is shown above; 4 passed" in text
     assert "floor holds, same" in text
 
 

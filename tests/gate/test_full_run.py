@@ -66,7 +66,8 @@ def test_a_saved_run_from_before_the_distinction_is_no_obstacle(pytester, suite)
     del content["gate"]["full"]
     path.write_text(json.dumps(content))
     suite(more=MARKED)
-    run(pytester, "--benchmark-compare", compares=True, passed=1, deselected=1)
+    result = run(pytester, "--benchmark-compare", compares=True, passed=1, deselected=1)
+    result.stdout.fnmatch_lines(["the saved run 0001_a does not say which of its benchmarks are quick*make baseline*"])
 
 
 def test_a_marked_test_of_correctness_is_left_out_where_something_is_measured(pytester, suite):

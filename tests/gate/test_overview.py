@@ -20,7 +20,7 @@ from benchmarks.gate.report.tables import terminal
 
 from .duel_suite import run
 
-PASSED = Ending(whole=True, passed=3, against=None, left_out=0, seconds=5)
+PASSED = Ending(whole=True, passed=3, options=[], left_out=0, seconds=5)
 
 
 def judged(name, ratio, test="test_speedup"):
@@ -34,11 +34,11 @@ def compared(name, verdict):
 
 def test_what_failed_comes_first_with_the_command_that_repeats_it():
     failures = [Failure(f"benchmarks/test_a.py::test_b[{index}]", f"AssertionError: bad {index}") for index in range(7)]
-    lines = closing(Findings(failures=failures), Ending(True, 1, "main", 2, 61), 200)
+    lines = closing(Findings(failures=failures), Ending(True, 1, ["--against=main"], 2, 61), 200)
     assert lines[0] == ("red: 7 failed, 1 passed in 1 min 1 s", "red")
     assert lines[1:3] == [("benchmarks/test_a.py::test_b[0]", "red"), ("    bad 0", "")]
     assert lines[2 * FAILURES + 1][0] == "and 2 more, above"
-    assert lines[2 * FAILURES + 2][0] == "first: python -m pytest 'benchmarks/test_a.py::test_b[0]' --against main"
+    assert lines[2 * FAILURES + 2][0] == "first: python -m pytest 'benchmarks/test_a.py::test_b[0]' --against=main"
 
 
 def test_a_case_has_the_greatest_ratio_against_its_baseline_as_its_headline():
@@ -61,14 +61,14 @@ def test_a_run_without_a_verdict_is_yellow():
 
 def test_a_run_that_was_stopped_is_not_green():
     lines = closing(Findings(), dataclasses.replace(PASSED, whole=False), 200)
-    assert lines == [("red: stopped after 3 passed in 5 s", "red")]
+    assert lines == [("red: not by a failed test, but by what is shown above; 3 passed in 5 s", "red")]
 
 
 def test_an_acknowledged_slowdown_is_yellow():
     entry = Entry("test_revision", 0.08, "why", dt.date(2027, 1, 31))
     row = dataclasses.replace(compared("a", "slower"), acknowledged=Acknowledged(entry, "admitted"))
     lines = closing(Findings(compared=[row]), PASSED, 200)
-    assert lines[0] == ("yellow: 3 passed in 5 s; 1 slower, acknowledged: a test_revision", "yellow")
+    assert lines[0] == ("yellow: 3 passed in 5 s; 1 acknowledged: a test_revision", "yellow")
     assert lines[1] == ("a: 1 slower, acknowledged", "yellow")
 
 
@@ -76,7 +76,7 @@ def test_it_is_short_and_narrow_whatever_happened():
     failures = [Failure(f"benchmarks/test_a.py::test_b[{index}]", "bad " * 99) for index in range(99)]
     findings = Findings(duels=[judged(f"case{index}", index) for index in range(99)], failures=failures)
     findings.compared = [compared(f"case{index}", "slower") for index in range(99)]
-    lines = closing(findings, Ending(True, 9, None, 9, 9), 80)
+    lines = closing(findings, Ending(True, 9, [], 9, 9), 80)
     assert len(lines) == LINES
     assert max(len(text) for text, _ in lines) == 80
 

@@ -109,7 +109,7 @@ def read(path: Path) -> Run:
         return Run(path, content["machine_info"].get("gate"), tests, duels, memory, full, seconds, Origin.of(content))
     except OSError as error:
         raise SavedRunError(f"the saved run {path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise SavedRunError(
             f"the saved run {path} is damaged or no pytest-benchmark file ({type(error).__name__}: {error}). "
             "Restore it from version control, or save a new one (make baseline)."

@@ -15,7 +15,7 @@ from ..measure.bets import Answer, Question
 from ..measure.tail import TailQuestion
 
 Admission: TypeAlias = Literal["admitted", "exceeded", "unproven"]
-State: TypeAlias = Literal["admitted", "exceeded", "unproven", "expired", "not needed", "not judged"]
+State: TypeAlias = Literal["admitted", "exceeded", "unproven", "expired", "spent", "not needed", "not judged"]
 Change: TypeAlias = Literal["added", "changed"] | None
 
 FORM = '[[slowdown]] test = "test_revision[...]", bound = "8 %", reason = "...", expires = 2027-01-31'
@@ -58,8 +58,9 @@ class Acknowledged:
     Attributes:
         entry: the entry.
         state: "admitted" if the slowdown is proven to be within the bound; "exceeded" if it is proven not to be;
-            "unproven" if the time ended first; "expired" if the entry no longer counts; "not needed" if the benchmark
-            is not slower; "not judged" if it has no verdict in this run.
+            "unproven" if the time ended first; "expired" if the entry no longer counts; "spent" if the other revision
+            has it, and so perhaps what it admitted, which would be admitted once more; "not needed" if the benchmark is
+            not slower; "not judged" if it has no verdict in this run.
         change: "added" or "changed" if the other revision's file does not have the entry as it is; else None.
     """
 
@@ -155,13 +156,18 @@ def admission(answers: Mapping[str, Answer]) -> Admission | None:
     return "admitted" if all(answer.verdict == "above" for answer in needed) else "unproven"
 
 
-def of_duel(entry: Entry, change: Change, answers: Mapping[str, Answer]) -> Acknowledged:
-    """Return what an entry says of a slowdown in time; one whose bound was not asked about has expired."""
-    return Acknowledged(entry, admission(answers) or "expired", change)
+def void(entry: Entry, change: Change, today: dt.date) -> Literal["expired", "spent"] | None:
+    """Return why an entry admits nothing; None if it may."""
+    return "expired" if entry.expired(today) else "spent" if change is None else None
+
+
+def of_duel(entry: Entry, change: Change, answers: Mapping[str, Answer], today: dt.date) -> Acknowledged:
+    """Return what an entry says of a slowdown in time."""
+    return Acknowledged(entry, void(entry, change, today) or admission(answers) or "unproven", change)
 
 
 def of_memory(entry: Entry, change: Change, ratios: Sequence[float], today: dt.date) -> Acknowledged:
     """Return what an entry says of more memory; each pair of processes must be within the bound."""
-    if entry.expired(today):
-        return Acknowledged(entry, "expired", change)
+    if reason := void(entry, change, today):
+        return Acknowledged(entry, reason, change)
     return Acknowledged(entry, "admitted" if max(ratios) <= 1 + entry.bound else "exceeded", change)

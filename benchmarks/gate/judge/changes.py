@@ -16,8 +16,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import f as f_distribution
-from scipy.stats import t as t_distribution
+from scipy.special import fdtrc, stdtr
 
 ALPHA = 0.001  # probability that a history without a change has a mark
 LEAST = 0.03  # a smaller change is not marked: it is what `--against` calls the same
@@ -152,7 +151,7 @@ class _Series:
         if freedom < 1:
             return 1.0
         statistic = (squares[count] - squares[count + more]) / more / self._variance(squares[count + more], freedom)
-        return math.comb(len(self.logs) - 1 - count, more) * float(f_distribution.sf(statistic, more, freedom))
+        return math.comb(len(self.logs) - 1 - count, more) * float(fdtrc(more, freedom, statistic))
 
     def _changes(self, places: Sequence[int]) -> list[Change]:
         """Return the change at each place, by t tests with the noise of the whole series."""
@@ -164,7 +163,7 @@ class _Series:
         for i, place in enumerate(places):
             before, after = place - ends[i], ends[i + 2] - place
             size = abs(means[i + 1] - means[i]) / math.sqrt(variance * (1 / before + 1 / after))
-            p = min(1.0, (before + after - 1) * 2 * float(t_distribution.sf(size, freedom)))
+            p = min(1.0, (before + after - 1) * 2 * float(stdtr(freedom, -size)))
             changes.append(Change(place, math.exp(means[i]), math.exp(means[i + 1]), p, place - 1))
         return changes
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ..compare.revision import Revision
-from ..judge.acknowledged import Acknowledged, Change, Entry, State, change, of_duel, of_memory, read
+from ..judge.acknowledged import Acknowledged, Change, Entry, State, change, of_duel, of_memory, read, void
 from ..judge.memory import MEMORY_FACTOR, MemoryRow
 from ..judge.rules import START_FACTOR, RevisionRow
 from ..report.findings import Findings
@@ -76,7 +76,8 @@ class Acknowledgements:
             ) from None
         except (OSError, ValueError) as error:
             raise pytest.UsageError(f"{file}: {error}") from error
-        return cls(file, entries=entries, there=_there(revision, Path(file).as_posix()))
+        file = Path(file).as_posix()
+        return cls(file, entries=entries, there=_there(revision, file))
 
     def assign(self, config: pytest.Config, settings: Settings, items: Iterable[pytest.Item]) -> None:
         """Find the test of each entry among all that were collected, deselected ones included.
@@ -112,16 +113,16 @@ class Acknowledgements:
             self.by_test[item.nodeid] = entry
 
     def bound(self, test: str) -> float | None:
-        """Return the bound of a test's entry, as a share; None if there is none, or it has expired."""
+        """Return the bound of a test's entry, as a share; None if there is none, or it admits nothing."""
         entry = self.by_test.get(test)
-        return None if entry is None or entry.expired(self.day) else entry.bound
+        return None if entry is None or void(entry, self._change(entry), self.day) else entry.bound
 
     def judged(self, row: RevisionRow) -> RevisionRow:
         """Add to a row that is slower what its entry says of it."""
         entry = self.by_test.get(row.test)
         if entry is None or row.verdict != "slower" or row.duel is None:
             return row
-        return replace(row, acknowledged=of_duel(entry, self._change(entry), row.duel.answers))
+        return replace(row, acknowledged=of_duel(entry, self._change(entry), row.duel.answers, self.day))
 
     def judged_memory(self, rows: Sequence[MemoryRow]) -> MemoryRow:
         """Return the last of the pairs of processes, with what the entry says of all of them if it is more."""

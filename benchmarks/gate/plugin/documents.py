@@ -33,6 +33,8 @@ def write_files(config: pytest.Config, gate: Session, status: int) -> None:
         files["html"] = None
     written = [config.getoption("benchmark_json"), *files.values()]
     gate.findings.results += [str(file) if isinstance(file, Path) else file.name for file in written if file]
+    if files["report"]:
+        _write(files["report"], markdown(gate.findings))
     document: dict[str, Any] = {}
     if files["json"] or files["html"]:
         gate.findings.benchmarks = rows(config)
@@ -47,8 +49,6 @@ def write_files(config: pytest.Config, gate: Session, status: int) -> None:
             saved_runs=[run.name for run in gate.runs],
             history=_history(config, gate),
         )
-    if files["report"]:
-        _write(files["report"], markdown(gate.findings))
     if files["json"]:
         _write(files["json"], as_json(document))
     if files["html"]:
@@ -60,9 +60,13 @@ def _history(config: pytest.Config, gate: Session) -> dict[str, Any] | None:
     folder = Path(config.option.benchmark_storage.removeprefix("file://"))
     if not folder.is_dir():
         return None
-    runs, left_out = find_runs([folder])
-    alike = [run for run in runs if not machine.differences(gate.machine, run.machine)]
-    return history_document.as_document(group_runs(alike), left_out) if alike else None
+    try:
+        runs, left_out = find_runs([folder])
+        alike = [run for run in runs if not machine.differences(gate.machine, run.machine)]
+        return history_document.as_document(group_runs(alike), left_out) if alike else None
+    except Exception as error:  # noqa: BLE001 - a fault of the history hides no verdict
+        gate.findings.remarks.append(f"there is no history, by a fault of it: {type(error).__name__}: {error}")
+        return None
 
 
 def _write_page(path: Path, document: dict[str, Any], findings: Findings) -> None:
@@ -94,7 +98,7 @@ def _run(config: pytest.Config, gate: Session, status: int) -> Run:
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=found and Commit(*found),
         versions=machine.versions(config.rootpath),
-        status=int(status),
+        status=int(status) or int(bool(config._benchmarksession.performance_regressions)),  # type: ignore[attr-defined] # noqa: SLF001 - of --benchmark-compare-fail, which fails a run below all tables
         failed=gate.findings.first_messages(),
         skipped={test: reason for test, reason in sorted(gate.skipped.items()) if test in gate.collected},
     )

@@ -114,6 +114,10 @@ def pytest_collection_modifyitems(
         )
         gate.left_out = frozenset(test for test in marked if not is_named(test, config))
         wanted = [item for item in wanted if item.nodeid not in gate.left_out]
+        if gate.left_out and not _unmeasured(config):
+            gate.findings.remarks.append(
+                f"left out, because they belong to the full run (--full): {len(gate.left_out)}"
+            )
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     if gate.revision and asked and not gate.settings.confirming:
         run = partial(record, gate.revision, **gate.of_revision())

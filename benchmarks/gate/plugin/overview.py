@@ -9,6 +9,18 @@ from ..report.closing import Ending, closing
 from .progress import show_progress
 from .session import SESSION
 
+# What decides a verdict. pytest takes some values as the next word; `make` and README write them with "=".
+DECISIVE = (
+    "--against",
+    "--benchmark-compare",
+    "--full",
+    "--starts",
+    "--strict",
+    "--tolerance",
+    "--blind",
+    "--alpha",
+    "--same-machine",
+)
 STARTED = pytest.StashKey[float]()
 
 
@@ -22,19 +34,21 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     """End with a few lines that one can act on, below everything else that pytest and its plugins show."""
+    ended = False
     try:
-        return (yield)
+        yield
+        ended = True
     finally:
         config, gate = session.config, session.config.stash[SESSION]
         reporter = config.pluginmanager.getplugin("terminalreporter")
         measured = gate.findings.duels or gate.findings.compared or gate.findings.memory
         if reporter is not None and measured and not (gate.link or gate.settings.confirming):
             ending = Ending(
-                whole=exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED},
+                whole=ended and (session.exitstatus == pytest.ExitCode.OK or bool(gate.findings.failures)),
                 passed=len(reporter.getreports("passed")),
-                against=gate.revision.name if gate.revision else None,
+                options=[argument for argument in config.invocation_params.args if argument.startswith(DECISIVE)],
                 left_out=len(gate.left_out),
                 seconds=time.monotonic() - config.stash[STARTED],
             )

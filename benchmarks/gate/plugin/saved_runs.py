@@ -51,6 +51,11 @@ def choose_runs(config: pytest.Config, session: Session) -> None:
         if not unlike:
             session.runs.append(run)
             remarks.append(f"compared with the saved run {run.name}, of a like machine")
+            if run.full is None and not session.settings.full:
+                remarks.append(
+                    f"the saved run {run.name} does not say which of its benchmarks are quick, so one that is quick no "
+                    "more goes unnoticed: save a new one (make baseline)"
+                )
         elif option.same_machine:
             raise saved.SavedRunError(f"the saved run {run.path} is of another machine: {unlike}")
         else:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -16,6 +16,7 @@ LINES = 25
 FAILURES = 5  # that are shown, of two lines each
 OPEN = {"inconclusive", "slower, acknowledged"}  # verdicts that a person should look at
 CASES = 8  # whose headlines are shown
+SELFCHECK = "selfcheck.py"  # whose tests say nothing when they run alone
 SPEEDUP = "test_speedup"  # by convention the duels with the case's baseline; others are headlines where there are none
 
 
@@ -24,16 +25,16 @@ class Ending:
     """How a run ended.
 
     Attributes:
-        whole: whether it ended by itself: not by an interrupt or an error of pytest's.
+        whole: whether it ended as pytest's hooks say: not by an interrupt, or by an error outside all tests.
         passed: the number of tests that passed.
-        against: the name of the other revision, if it compared with one.
+        options: those that decide a verdict, as the command line has them.
         left_out: the number of benchmarks that belong to the full run only, and were left out.
         seconds: of the whole run.
     """
 
     whole: bool
     passed: int
-    against: str | None
+    options: Sequence[str]
     left_out: int
     seconds: float
 
@@ -53,14 +54,17 @@ def _verdict(findings: Findings, ending: Ending) -> Iterator[Line]:
     total = f"in {minutes} min {seconds} s" if minutes else f"in {seconds} s"
     unsure = [row.name for row in findings.compared if row.verdict == "inconclusive"]
     unsure += [row.duel.name for row in findings.duels if row.saved_verdict == "inconclusive"]
-    admitted = [row.name for row in findings.compared if row.acknowledged and row.acknowledged.admitted]
+    unsure += [row.name for row in findings.work if row.verdict == "not compared" and not row.removed]
+    judged = [(row.name, row.acknowledged) for row in findings.compared]
+    judged += [(row.name, row.acknowledged) for row in findings.memory]
+    admitted = [name for name, entry in judged if entry and entry.admitted]
     if findings.failures:
         yield f"red: {len(findings.first_messages())} failed, {ending.passed} passed {total}", "red"
     elif not ending.whole:
-        yield f"red: stopped after {ending.passed} passed {total}", "red"
+        yield f"red: not by a failed test, but by what is shown above; {ending.passed} passed {total}", "red"
     elif unsure or admitted:
         parts = [f"{len(unsure)} without a verdict: {', '.join(unsure)}"] if unsure else []
-        parts += [f"{len(admitted)} slower, acknowledged: {', '.join(admitted)}"] if admitted else []
+        parts += [f"{len(admitted)} acknowledged: {', '.join(admitted)}"] if admitted else []
         yield f"yellow: {ending.passed} passed {total}; {'; '.join(parts)}", "yellow"
     else:
         yield f"green: {ending.passed} passed {total}", "green"
@@ -73,9 +77,9 @@ def _failures(findings: Findings, ending: Ending) -> Iterator[Line]:
         yield f"    {' '.join(message.removeprefix('AssertionError: ').split())}", ""
     if len(failed) > FAILURES:
         yield f"and {len(failed) - FAILURES} more, above", "red"
-    if failed:
-        against = f" --against {shlex.quote(ending.against)}" if ending.against else ""
-        yield f"first: python -m pytest {shlex.quote(failed[0][0])}{against}", ""
+    tests = [test for test, _ in failed if SELFCHECK not in test]
+    if tests:
+        yield f"first: {shlex.join(['python', '-m', 'pytest', tests[0], *ending.options])}", ""
 
 
 def _headlines(findings: Findings) -> Iterator[Line]:

@@ -130,6 +130,7 @@ def acknowledged(found: Acknowledged) -> str:
         "exceeded": f"it exceeds the acknowledged {_share(entry.bound)}",
         "unproven": f"it is not proven to be within the acknowledged {_share(entry.bound)}",
         "expired": f"its acknowledgement has expired on {entry.expires}",
+        "spent": "the other revision has its acknowledgement already, so it is for an earlier slowdown",
         "not needed": f"not slower; up to {_share(entry.bound)} is acknowledged until {entry.expires}",
         "not judged": f"no verdict; up to {_share(entry.bound)} is acknowledged until {entry.expires}",
     }
@@ -158,6 +159,7 @@ def _admission(found: Acknowledged | None) -> str:
         "exceeded": "Find the rest, or raise the bound for the review.",
         "unproven": "Give it more time, use a quieter machine, or raise the bound for the review.",
         "expired": "Repair it now, or renew the entry for the review.",
+        "spent": "Repair it, or change the entry (its reason, bound or date) for the review.",
     }
     return f"For the review: {acknowledged(found)}. {remedies.get(found.state, '')}".strip()
 

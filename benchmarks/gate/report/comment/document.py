@@ -30,6 +30,7 @@ STATES = {
     "exceeded": "exceeded",
     "unproven": "not proven to be within the bound",
     "expired": "expired",
+    "spent": "spent",
     "not needed": "not slower",
     "not judged": "no verdict in this run",
 }

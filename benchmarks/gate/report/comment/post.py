@@ -58,6 +58,8 @@ def pull_requests(repository: str, run: Mapping[str, Any]) -> list[int]:
     which are as GitHub knows them, and the commit and the head's repository have to be those of the run.
     """
     head = run["head_repository"]
+    if head is None:  # the fork was deleted meanwhile
+        return []
     found = _gh(
         "--method=GET",
         f"repos/{repository}/pulls",
@@ -80,7 +82,7 @@ def post(repository: str, number: int, text: str) -> None:
         int(each["id"])
         for page in pages
         for each in page
-        if each["user"]["login"] == BOT and each["body"].startswith(MARKER)
+        if (each["user"] or {}).get("login") == BOT and (each["body"] or "").startswith(MARKER)
     ]
     body = json.dumps({"body": text})
     if ids:

@@ -105,7 +105,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _footer(found: Facts, url: str | None) -> str:
     parts = [
-        f"Commit `{found.here[:12]}`." if found.here else "",
+        # In a pull request's job that is GitHub's merge of it with main, which no branch has.
+        f"Measured commit: `{found.here[:12]}`." if found.here else "",
         f"Machine: {code(found.machine)}." if found.machine else "",
         "The pull request's own job measured and wrote this.",
     ]

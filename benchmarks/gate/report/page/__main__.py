@@ -18,13 +18,17 @@ def main(arguments: list[str] | None = None) -> int:
     except ImportError as error:
         parser.error(f"{error}: pip install 'ml-performance-suite[report]'")
     try:
-        text = render(json.loads(options.document.read_text(encoding="utf-8")))
+        document = json.loads(options.document.read_text(encoding="utf-8"))
     except OSError as error:
         parser.error(f"{options.document} cannot be read: {error.strerror}")
-    except DocumentError as error:
-        parser.error(f"{options.document}: {error}")
     except ValueError as error:
         parser.error(f"{options.document} is no JSON: {error}")
+    try:
+        text = render(document)
+    except DocumentError as error:
+        parser.error(f"{options.document}: {error}")
+    except ImportError as error:  # matplotlib's
+        parser.error(f"{error}: pip install 'ml-performance-suite[report]'")
     output = options.output or options.document.with_suffix(".html")
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")

@@ -318,9 +318,14 @@ def _notes(notes: Sequence[Facts]) -> list[NoteTable]:
     return tables
 
 
+def acknowledged(row: Facts) -> bool:
+    """Return whether a reviewed entry admits a verdict that would fail."""
+    return bool(row["acknowledged"]) and row["acknowledged"]["state"] == "admitted"
+
+
 def verdict_of_revision(row: Facts) -> Verdict:
     """Return the verdict against another revision, with what an acknowledgement makes of it."""
-    if (row.get("acknowledged") or {}).get("state") == "admitted":
+    if acknowledged(row):
         return Verdict(f"{row['verdict']}, acknowledged", "open")
     return Verdict(row["verdict"], tone(row["verdict"]))
 
@@ -350,7 +355,9 @@ def verdicts_of_memory(row: Facts) -> list[Verdict]:
         found.append(Verdict(f"ceiling {word}", tone(word)))
     for key, where in (("saved_verdict", "saved run"), ("revision_verdict", "revision")):
         if row[key]:
-            found.append(Verdict(f"{row[key]} {'than' if row[key] == 'more' else 'as'} {where}", tone(row[key])))
+            admitted = key == "revision_verdict" and acknowledged(row)
+            text = f"{row[key]} {'than' if row[key] == 'more' else 'as'} {where}{', acknowledged' if admitted else ''}"
+            found.append(Verdict(text, "open" if admitted else tone(row[key])))
     return found or [Verdict("measured", "plain")]
 
 
@@ -374,12 +381,11 @@ def headline(document: Facts) -> Headline:
     duels, memory = document["duels"], document["memory"]
     open_ones = sum(verdict_of_revision(row).tone == "open" for row in rows)
     open_ones += sum(row["saved_verdict"] == "inconclusive" for row in duels)
+    open_ones += sum(acknowledged(row) for row in memory)
+    work = (document["revision"] or {}).get("work", ())
+    open_ones += sum(row["verdict"] == "not compared" and not row["admitted"] for row in work)
     if status == 0 and not failed:
-        verdict = (
-            Verdict(f"Passed, {open_ones} without a verdict or acknowledged", "open")
-            if open_ones
-            else Verdict("Passed", "good")
-        )
+        verdict = Verdict(f"Passed, {open_ones} to look at", "open") if open_ones else Verdict("Passed", "good")
     elif failed:
         verdict = Verdict(f"Failed: {failed} test{'s' if failed > 1 else ''}", "bad")
     else:
