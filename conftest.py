@@ -26,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["MNIST_ROOT"] = root
 
 
+@pytest.hookimpl(optionalhook=True)  # the gate may be absent, as where a test takes this file alone
 def pytest_gate_variants(cases: frozenset[str]) -> Mapping[str, Sequence[DescribedVariant] | str]:
     """Describe the variants of those packages of impl that a run measured."""
     found: dict[str, Sequence[DescribedVariant] | str] = {}

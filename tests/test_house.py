@@ -82,7 +82,7 @@ def run(log_path, threads=15, limit=100_000, start_delay=0.0):
 
 
 def test_adding_a_variant_takes_one_file_and_one_line(clone):
-    collected, _ = clone.pytest("benchmarks", "-q", "--collect-only", "--ignore=benchmarks/test_serving.py")
+    collected, _ = clone.pytest("benchmarks", "-q", "--full", "--collect-only", "--ignore=benchmarks/test_serving.py")
     clone.write("impl/counter/on_gpu.py", TOY_VARIANT)
     clone.edit(
         "impl/counter/__init__.py", "from . import baseline, locked, ", "from . import baseline, locked, on_gpu, "
@@ -97,7 +97,9 @@ def test_adding_a_variant_takes_one_file_and_one_line(clone):
     def tests(output):
         return {line for line in output.splitlines() if "::" in line}
 
-    collected_now, _ = clone.pytest("benchmarks", "-q", "--collect-only", "--ignore=benchmarks/test_serving.py")
+    collected_now, _ = clone.pytest(
+        "benchmarks", "-q", "--full", "--collect-only", "--ignore=benchmarks/test_serving.py"
+    )
     added = tests(collected_now) - tests(collected)
     assert tests(collected) < tests(collected_now)
     assert {re.sub(r"\[.*", "", test.rpartition("::")[2]) for test in added} == {
