@@ -109,7 +109,7 @@ def test_adding_a_variant_takes_one_file_and_one_line(clone):
     }
     assert all("on_gpu" in test for test in added)
 
-    run = "benchmarks/test_counter.py", "-rs", "--benchmark-disable", "-k"
+    run = "benchmarks/test_counter.py", "-rs", "--full", "--benchmark-disable", "-k"
     output, outcomes = clone.pytest(*run, "on_gpu")
     assert outcomes == {"skipped": len(added)}, output
     assert "there is no GPU that CUDA can use" in output
