@@ -1,7 +1,7 @@
 """The state of a loader: the number of the next batch, and which rows it counts.
 
-Row i is a pure function of (seed, i), so a position is all that an interrupted run needs. The other entries say what the
-position belongs to, so that a state of other rows is refused. All are ints and strs, which `json`, `pickle` and
+Row i is a pure function of (seed, i), so a position is all that an interrupted run needs. The other entries say what
+the position belongs to, so that a state of other rows is refused. All are ints and strs, which `json`, `pickle` and
 `torch.save` keep as they are.
 """
 
@@ -52,7 +52,7 @@ def batch_of(state: Mapping[str, Any], origin: State) -> int:
         wrong = [f"{', '.join(missing)} missing"] if missing else []
         wrong += [f"{', '.join(unknown)} unknown"] if unknown else []
         raise ValueError(f"not a state of this loader: {'; '.join(wrong)}. Entries: {', '.join(known)}")
-    different = [f"{key} {state[key]!r} there and {value!r} here" for key, value in origin.items() if state[key] != value]
+    different = [f"{key} {state[key]!r} there and {own!r} here" for key, own in origin.items() if state[key] != own]
     if different:
         raise ValueError(f"the state belongs to another loader: {'; '.join(different)}")
     return whole("batch", state["batch"], 0)

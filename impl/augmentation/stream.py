@@ -164,9 +164,7 @@ class StreamLoader:
         return read(self.dataset, self.batch_size, self._place, CHUNK)
 
     def _read_from_workers(self, place: Place) -> Iterator[Batch]:
-        batches = StreamBatches(
-            self.dataset, self.batch_size, place.batch, rank=self.rank, world_size=self.world_size
-        )
+        batches = StreamBatches(self.dataset, self.batch_size, place.batch, rank=self.rank, world_size=self.world_size)
         loader = DataLoader(
             batches,
             batch_size=None,
