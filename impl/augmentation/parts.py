@@ -90,7 +90,7 @@ def read(dataset: "StreamedDataset", batch_size: int, place: Place, rows_at_once
 
 
 def _chunks(rows: int, batch_size: int, place: Place, batches: int) -> Iterator[Sequence[Piece]]:
-    """Yield the rows of a chunk as (first row, rows): one such piece per batch, or one for all batches of a lone part."""
+    """Yield the rows of a chunk as (first row, rows): one such piece per batch, or one for all of a lone part."""
     per_epoch = -(-rows // batch_size)
     number = place.batch + place.part
     while True:

@@ -1,4 +1,4 @@
-"""Runs of several ranks and workers that are killed and resumed, in processes: `python -m tests.augmentation.killed_runs`.
+"""Runs of several ranks and workers, killed and resumed: `python -m tests.augmentation.killed_runs`.
 
 A run is a process group: ranks that are forked from this process, and their workers, forked from them. A rank writes a
 record for each batch: its rows, and the loader's state behind it. The victim kills the whole group with SIGKILL at a

@@ -246,7 +246,7 @@ STATE = other_loader().state_dict()
         (7, TypeError, "not int"),
         ([*STATE.items()], TypeError, "not list"),
         ({}, ValueError, "text, seed, dataset_size, .*, batch missing"),
-        ({key: value for key, value in STATE.items() if key != "seed"}, ValueError, "loader: seed missing. Entries: text"),
+        ({k: v for k, v in STATE.items() if k != "seed"}, ValueError, "loader: seed missing. Entries: text"),
         (STATE | {"epoch": 3, 5: 6}, ValueError, "loader: epoch, 5 unknown. Entries"),
         ({"_snapshot": {}}, ValueError, "batch missing; _snapshot unknown"),
         (STATE | {"batch": -1}, ValueError, "batch must be at least 0, not -1"),
