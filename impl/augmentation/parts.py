@@ -19,16 +19,14 @@ Contiguous shares of an epoch would be computed faster: here each batch is compu
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import length_hint
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from .rows import CHUNK
 from .state import State, batch_of, origin_of, whole
-
-if TYPE_CHECKING:
-    from .stream import StreamedDataset
+from .streamed import StreamedDataset
 
 __all__ = ["Batch", "BatchIterator", "Place", "StreamBatches", "read"]
 
@@ -64,7 +62,7 @@ class Place:
         self._chunk = self._chunk[0] + batches * self.parts, unread
 
 
-def read(dataset: "StreamedDataset", batch_size: int, place: Place, rows_at_once: int) -> Iterator[Batch]:
+def read(dataset: StreamedDataset, batch_size: int, place: Place, rows_at_once: int) -> Iterator[Batch]:
     """Yield a part's batches without end, and keep `place` up to date.
 
     A batch is (float32 [batch_size, L], float32 [batch_size, 1]), or shorter. Batches are views of a chunk of about
@@ -133,7 +131,7 @@ class StreamBatches(IterableDataset[Batch]):
 
     def __init__(
         self,
-        dataset: "StreamedDataset",
+        dataset: StreamedDataset,
         batch_size: int,
         start_batch: int = 0,
         *,

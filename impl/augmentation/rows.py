@@ -122,7 +122,8 @@ class Rows:
         for first, count in pieces:
             piece = slice(end, end := end + count)
             fill_rows(plan, scratch, np.uint64(first), *self.key, rows[piece], labels[piece])
-        return rows.view(np.uint8)[:, : self.width], labels
+        ids = rows.view(np.uint8)
+        return ids[:, : self.width], labels
 
 
 def ids_of(text: str) -> NDArray[np.uint8]:

@@ -8,17 +8,16 @@ the position belongs to, so that a state of other rows is refused. All are ints 
 import hashlib
 import operator
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
-if TYPE_CHECKING:
-    from .stream import StreamedDataset
+from .streamed import StreamedDataset
 
 __all__ = ["State", "batch_of", "origin_of", "whole"]
 
 State: TypeAlias = dict[str, int | str]
 
 
-def origin_of(dataset: "StreamedDataset", batch_size: int) -> State:
+def origin_of(dataset: StreamedDataset, batch_size: int) -> State:
     """Return what a position in these batches belongs to: everything that the rows of batch n depend on.
 
     The text is replaced by a digest of what is left of it after cleaning.

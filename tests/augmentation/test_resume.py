@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from impl.augmentation import VARIANTS, Config, parts, stream
 from impl.augmentation.parts import Place
+from impl.augmentation.rows import Rows
 from impl.augmentation.stream import StreamBatches, StreamedDataset, StreamLoader
 from impl.shared.cores import usable_cores
 from tests.augmentation.killed_runs import BATCHES, CONFIG, KILLS, SEED, TEXT, make_loader, marks_of
@@ -114,6 +115,14 @@ def test_ranks_read_the_rows_of_one_that_is_alone():
         for part, own in zip(batch, next(ranks[number % 3]), strict=True):
             assert torch.equal(part, own)
             assert part.dtype == own.dtype
+
+
+@pytest.mark.parametrize("text", [TEXT, "word", ""])
+def test_rows_of_pieces_are_those_of_the_whole(text):
+    rows = Rows(text, 10, 20, seed=3)
+    pieces = [(0, 1), (1, 8), (9, 64), (73, 65), (300, 0), (138, 200), (2**40, 3)]
+    for part, *whole in zip(rows.compute_pieces(pieces), *(rows.compute(*piece) for piece in pieces), strict=True):
+        assert np.array_equal(part, np.concatenate(whole))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
