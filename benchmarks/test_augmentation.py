@@ -69,6 +69,10 @@ PEERS = {"fasttextaug": fasttextaug_characters.ways, "nlpaug": nlpaug_characters
 PEER_FLOORS = {"fasttextaug": 12, "nlpaug": 40}
 PEER_ROWS = {"fasttextaug": 100_000, "nlpaug": 5_000}
 
+# The state of the loader after each batch takes at most 1 % of the time of reading the batches, of STATE_ROWS rows each.
+STATES_FLOOR = 100
+STATE_ROWS = 1_024
+
 # Rows against another revision: some milliseconds each, except for the pools. Starting their processes takes most of
 # the time, and varies by more than the few per cent that are detectable elsewhere: so their tolerance is 10 %. On a
 # noisy machine the 20 pairs of 30 s ruled out 45 % and nothing less (AMD EPYC (Zen 3), 2026-11-25): so their blind
@@ -164,6 +168,27 @@ def assert_same_batches(expected, batches):
     for number, (wanted, got) in enumerate(zip(expected, batches, strict=True)):
         for part in (0, 1):
             assert (wanted[part] == got[part]).all(), f"batch {number} differs"
+
+
+@pytest.mark.full
+def test_time_of_the_state(duel):
+    """Reading batches against asking for the state as often.
+
+    Nothing is counted for a batch, so this is all that resuming costs. A duel of loops with and without the state would
+    have to prove a ratio of nearly 1.
+    """
+    _, loader, _ = create_dataloader(TEXT, Config(dataset_size=50 * STATE_ROWS, batch_size=STATE_ROWS))
+    epoch(loader)  # so that the first states, too, are those behind an epoch
+    duel(partial(epoch, loader), partial(states_of, loader), floor=STATES_FLOOR, check=assert_states)
+
+
+def states_of(loader):
+    return [loader.state_dict() for _ in range(loader.batches_per_epoch)]
+
+
+def assert_states(batches, states):
+    assert len(states) == len(batches), f"{len(states)} states for {len(batches)} batches"
+    assert states[-1]["batch"] == len(batches), f"batch {states[-1]['batch']} after an epoch of {len(batches)}"
 
 
 @pytest.mark.full

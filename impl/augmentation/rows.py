@@ -2,6 +2,7 @@
 
 import string
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -105,6 +106,24 @@ class Rows:
                 for _ in progress(pool.map(fill, starts), total=len(starts), unit="chunk"):
                     pass
         return rows.view(np.uint8)[:, : self.width], labels
+
+    def compute_pieces(self, pieces: Sequence[tuple[int, int]]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the rows of pieces, which are (first row, rows), one after another: arrays as from `compute`.
+
+        Memory is allocated once for all of them. For pieces of 32 rows this is several times as fast as `compute` for
+        each.
+        """
+        words = -(-self.width // 8)
+        total = sum(count for _, count in pieces)
+        rows = np.empty((total, words), np.uint64)
+        labels = np.empty(total, np.uint8)
+        plan, scratch = tuple(self.plan), tuple(make_scratch(self.plan, words))
+        end = 0
+        for first, count in pieces:
+            piece = slice(end, end := end + count)
+            fill_rows(plan, scratch, np.uint64(first), *self.key, rows[piece], labels[piece])
+        ids = rows.view(np.uint8)
+        return ids[:, : self.width], labels
 
 
 def ids_of(text: str) -> NDArray[np.uint8]:

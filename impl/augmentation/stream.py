@@ -1,83 +1,23 @@
-"""A dataset that stores no rows, and the endless loader over it.
+"""The endless loader over a dataset that stores no rows.
 
-Row i is a pure function of (seed, i), so rows are computed when a batch needs them. So a dataset of 10,000,000,000 rows
-starts at once in constant memory, and a training run resumes from the number of its last batch.
+So a dataset of 10,000,000,000 rows starts at once in constant memory, and a training run resumes from the number of its
+last batch, with as many ranks and workers as there are then.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+import multiprocessing
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import numpy as np
-import psutil
 import torch
-from numpy.typing import NDArray
+from torch.utils.data import DataLoader
 
 from ..shared.cores import usable_cores
-from .config import Config
-from .rows import CHUNK, Rows
+from .parts import Batch, Place, StreamBatches, read
+from .rows import CHUNK
+from .state import State, batch_of, origin_of, whole
+from .streamed import StreamedDataset
 
-__all__ = ["StreamLoader", "StreamedDataset"]
-
-
-class StreamedDataset:
-    """The rows of `optimised`, computed on demand.
-
-    Attributes:
-        rows: Computes the rows.
-
-    Raises:
-        TypeError: `text` is not a str, or `seed` not an int.
-        ValueError: `text` is too long, or `seed` out of range.
-    """
-
-    def __init__(self, text: str, config: Config, seed: int = 7) -> None:
-        self.rows = Rows(text, config.max_modifications, config.max_letter_count, seed)
-        self.size = config.dataset_size
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (float32 [L], float32 [1]). Negative indices count from the end.
-
-        Raises:
-            IndexError: `index` is out of range.
-        """
-        if not -self.size <= index < self.size:
-            raise IndexError(f"row {index} of {self.size}")
-        tokens, labels = self.batch(index % self.size, 1)
-        return tokens[0], labels[0]
-
-    def batch(self, first: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return rows `first` to `first` + `count` - 1 as (float32 [count, L], float32 [count, 1])."""
-        tokens, labels = self.rows.compute(first, count)
-        return torch.from_numpy(tokens).float(), torch.from_numpy(labels).float().unsqueeze(1)
-
-    @property
-    def tokens(self) -> NDArray[np.uint8]:
-        """All rows, uint8 [N, L], computed at the first access.
-
-        Raises:
-            MemoryError: The rows do not fit into available memory.
-        """
-        return self._stored[0]
-
-    @property
-    def labels(self) -> NDArray[np.uint8]:
-        """All labels, uint8 [N], computed with the rows."""
-        return self._stored[1]
-
-    @cached_property
-    def _stored(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        needed = self.size * (self.rows.width + 1)
-        available = psutil.virtual_memory().available
-        if needed > available:
-            raise MemoryError(
-                f"{self.size:,} rows of {self.rows.width} ids take {needed / 2**30:,.1f} GiB, "
-                f"and {available / 2**30:,.1f} GiB are available: read them from the loader instead"
-            )
-        return self.rows.compute(0, self.size, usable_cores())
+__all__ = ["StreamBatches", "StreamLoader", "StreamedDataset"]
 
 
 class StreamLoader:
@@ -86,51 +26,96 @@ class StreamLoader:
     A batch is (float32 [batch_size, L], float32 [batch_size, 1]); the last one of an epoch may be shorter. Batches are
     views of a chunk of some 16,000 rows. The next chunk is computed while one is read.
 
+    Of several ranks, each reads every `world_size`-th batch: see `parts` for what happens at the end of an epoch.
+
+    `state_dict` and `load_state_dict` are those of torchdata's `StatefulDataLoader`. The state counts the batches that
+    were yielded, and not those that are computed ahead. It is the number of a batch and not of a rank: after equally
+    many batches the states of all ranks are equal. So a run may continue
+
+    - with the same `world_size`, each rank from its own state, wherever each of them was; or
+    - with another `world_size`, and with any number of workers, all ranks from one state that was taken when each rank
+      had read equally many batches, as ranks that train together have after each step.
+
     Args:
         dataset: The rows.
         batch_size: Rows in a batch.
-        start_batch: Batches to skip, counted over all epochs: a run that stopped after n batches resumes with
-            `start_batch=n`.
+        start_batch: Batches to skip, of all ranks, counted over all epochs: a run that stopped after n batches of each
+            rank resumes with `start_batch=n * world_size`.
+        rank: Which rank this is, from 0.
+        world_size: How many ranks there are.
+        workers: Worker processes that compute the batches; no more are started than there are usable cores. With 0 a
+            thread of this process computes them, which is faster: `workers` keeps a core free for Python code.
+        multiprocessing_context: How the workers are started. "fork" is quicker than "spawn", and unsafe once this
+            process has threads.
 
     Attributes:
-        batches_per_epoch: ceil(len(dataset) / batch_size).
+        batches_per_epoch: ceil(len(dataset) / batch_size), of all ranks together.
 
     Raises:
-        ValueError: The dataset has no rows, or `start_batch` is negative.
+        TypeError: A number is not an int.
+        ValueError: The dataset has no rows, a number is too small, or `rank` is not below `world_size`.
     """
 
-    def __init__(self, dataset: StreamedDataset, batch_size: int, start_batch: int = 0) -> None:
-        if len(dataset) == 0:
-            raise ValueError("dataset_size is 0: an endless loader needs at least one row")
-        if start_batch < 0:
-            raise ValueError(f"start_batch must be at least 0, not {start_batch}")
+    def __init__(
+        self,
+        dataset: StreamedDataset,
+        batch_size: int,
+        start_batch: int = 0,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+        multiprocessing_context: str = "spawn",
+    ) -> None:
+        self.workers = whole("workers", workers, 0)
+        if multiprocessing_context not in multiprocessing.get_all_start_methods():
+            known = ", ".join(multiprocessing.get_all_start_methods())
+            raise ValueError(f"multiprocessing_context must be one of {known}, not {multiprocessing_context!r}")
+        batches = StreamBatches(dataset, batch_size, start_batch, rank=rank, world_size=world_size)
         self.dataset = dataset
-        self.batch_size = batch_size
-        self.batches_per_epoch = -(-len(dataset) // batch_size)
-        self.start_batch = start_batch
+        self.batch_size = batches.batch_size
+        self.batches_per_epoch = batches.batches_per_epoch
+        self.start_batch = batches.start_batch
+        self.rank = batches.rank
+        self.world_size = batches.world_size
+        self.multiprocessing_context = multiprocessing_context
+        self._origin = origin_of(dataset, self.batch_size)
+        self._place = Place(self.start_batch, self.rank, self.world_size)
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        starts = self._starts()
-        step = self._rows_at_once
-        size = len(self.dataset)
+    def __iter__(self) -> Iterator[Batch]:
+        """Return an iterator that begins at `start_batch`."""
+        self._place = Place(self.start_batch, self.rank, self.world_size)
+        if self.workers:
+            return self._read_from_workers(self._place)
+        return read(self.dataset, self.batch_size, self._place, CHUNK)
 
-        def compute() -> tuple[torch.Tensor, torch.Tensor]:
-            first = next(starts)
-            return self.dataset.batch(first, min(step, size - first))
+    def _read_from_workers(self, place: Place) -> Iterator[Batch]:
+        batches = StreamBatches(self.dataset, self.batch_size, place.batch, rank=self.rank, world_size=self.world_size)
+        loader = DataLoader(
+            batches,
+            batch_size=None,
+            num_workers=min(self.workers, usable_cores()),
+            multiprocessing_context=self.multiprocessing_context,
+            generator=torch.Generator(),  # it seeds the workers; torch's global one is left as it is
+        )
+        for tokens, labels in loader:
+            place.advance(1, iter(()))  # here, where it is yielded: the workers are ahead of it
+            yield tokens, labels
 
-        with ThreadPoolExecutor(1) as ahead:
-            coming = ahead.submit(compute)
-            while True:
-                tokens, labels = coming.result()
-                coming = ahead.submit(compute)
-                yield from zip(torch.split(tokens, self.batch_size), torch.split(labels, self.batch_size), strict=True)
+    def state_dict(self) -> State:
+        """Return the place of the newest iterator: behind the last batch that it yielded.
 
-    @property
-    def _rows_at_once(self) -> int:
-        return max(1, CHUNK // self.batch_size) * self.batch_size
+        Before a batch is read, the place is where the next iterator begins.
+        """
+        return {**self._origin, "batch": self._place.batch}
 
-    def _starts(self) -> Iterator[int]:
-        first = self.start_batch % self.batches_per_epoch * self.batch_size
-        while True:
-            yield from range(first, len(self.dataset), self._rows_at_once)
-            first = 0
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Let the next iterators begin at the place of a state; it replaces `start_batch`. Others are left as they are.
+
+        Raises:
+            TypeError: It is not a mapping, or its position not an int.
+            ValueError: It lacks an entry, or it is of another text, seed, size or batch size; the message names what
+                differs. A refused state changes nothing.
+        """
+        self.start_batch = batch_of(state_dict, self._origin)
+        self._place = Place(self.start_batch, self.rank, self.world_size)

@@ -80,10 +80,10 @@ EDITS = [
     ),
     Edit(
         "the loader makes each batch twice",
-        "impl/augmentation/stream.py",
-        "            return self.dataset.batch(first, min(step, size - first))\n",
-        "            self.dataset.batch(first, min(step, size - first))\n"
-        "            return self.dataset.batch(first, min(step, size - first))\n",
+        "impl/augmentation/parts.py",
+        "            return *dataset.batch(*pieces[0]), batch_size\n",
+        "            dataset.batch(*pieces[0])\n"
+        "            return *dataset.batch(*pieces[0]), batch_size\n",
         "augmentation and epoch and revision",
     ),
     Edit(
