@@ -69,7 +69,7 @@ PEERS = {"fasttextaug": fasttextaug_characters.ways, "nlpaug": nlpaug_characters
 PEER_FLOORS = {"fasttextaug": 12, "nlpaug": 40}
 PEER_ROWS = {"fasttextaug": 100_000, "nlpaug": 5_000}
 
-# The state of the loader after each batch takes at most 1 % of the time of reading the batches, of STATE_ROWS rows each.
+# A state after each batch takes at most 1 % of the time of reading the batches, of STATE_ROWS rows each.
 STATES_FLOOR = 100
 STATE_ROWS = 1_024
 

@@ -17,7 +17,7 @@ import traceback
 import zlib
 from dataclasses import asdict, dataclass, field
 
-from impl.augmentation import Config
+from impl.augmentation import Config, parts, stream
 from impl.augmentation.stream import StreamedDataset, StreamLoader
 
 TEXT = "the quick brown fox jumps over the lazy dog, 1234567890 times"
@@ -26,6 +26,8 @@ SEED = 5
 BATCHES = 60
 """What all ranks read together: two epochs of 26 batches and a part of the third, and a multiple of 1 to 4 ranks."""
 KILLS = 50
+CHUNK = 40
+"""Rows that are computed at once, so that runs are killed at the end of a chunk, too."""
 PAUSE = 0.001
 """Seconds of a step, so that ranks are killed in the middle of their share."""
 
@@ -130,6 +132,7 @@ class Run:
 
 
 def main():
+    parts.CHUNK = stream.CHUNK = CHUNK
     chance = random.Random(20261127)
     make_loader().dataset.batch(0, 1)  # compiled, or loaded from the cache, before anything is forked
     runs = [Run(ranks, workers) for ranks in (1, 2, 3, 4) for workers in (0, 1, 2)]

@@ -188,7 +188,7 @@ def test_a_state_can_be_kept_in_any_way():
     loader = StreamLoader(numbered(), np.int64(8), rank=np.int32(1), world_size=2)
     take(loader, 3)
     state = loader.state_dict()
-    assert json.loads(json.dumps(state)) == pickle.loads(pickle.dumps(state)) == state
+    assert json.loads(json.dumps(state)) == pickle.loads(pickle.dumps(state)) == state  # noqa: S301 - our own
     file = BytesIO()
     torch.save(state, file)
     file.seek(0)
@@ -300,7 +300,7 @@ def test_bad_workers_are_refused_at_once():
     for workers, error in ((-1, ValueError), (1.0, TypeError), (True, TypeError)):
         with pytest.raises(error, match="workers must be"):
             StreamLoader(numbered(), 8, workers=workers)
-    with pytest.raises(ValueError, match="multiprocessing_context must be one of .*spawn.*, not 'thread'"):
+    with pytest.raises(ValueError, match=r"multiprocessing_context must be one of .*spawn.*, not 'thread'"):
         StreamLoader(numbered(), 8, workers=1, multiprocessing_context="thread")
     with pytest.raises(ValueError, match="needs at least one row"):
         StreamBatches(numbered(0), 8)
@@ -352,7 +352,7 @@ def test_own_workers_and_a_state_that_does_not_count_what_they_prefetch():
 def test_a_worker_does_not_get_rows_that_were_stored():
     dataset = StreamedDataset(TEXT, CONFIG, SEED)
     tokens = dataset.tokens
-    copy = pickle.loads(pickle.dumps(dataset))
+    copy = pickle.loads(pickle.dumps(dataset))  # noqa: S301 - our own
     assert "_stored" not in vars(copy)
     assert "_stored" in vars(dataset)
     assert np.array_equal(copy.tokens, tokens)

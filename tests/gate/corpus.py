@@ -82,8 +82,7 @@ EDITS = [
         "the loader makes each batch twice",
         "impl/augmentation/parts.py",
         "            return *dataset.batch(*pieces[0]), batch_size\n",
-        "            dataset.batch(*pieces[0])\n"
-        "            return *dataset.batch(*pieces[0]), batch_size\n",
+        "            dataset.batch(*pieces[0])\n            return *dataset.batch(*pieces[0]), batch_size\n",
         "augmentation and epoch and revision",
     ),
     Edit(
