@@ -188,7 +188,7 @@ def test_a_state_can_be_kept_in_any_way():
     loader = StreamLoader(numbered(), np.int64(8), rank=np.int32(1), world_size=2)
     take(loader, 3)
     state = loader.state_dict()
-    assert json.loads(json.dumps(state)) == pickle.loads(pickle.dumps(state)) == state  # noqa: S301 - our own  # noqa: S301 - our own
+    assert json.loads(json.dumps(state)) == pickle.loads(pickle.dumps(state)) == state  # noqa: S301 - our own
     file = BytesIO()
     torch.save(state, file)
     file.seek(0)
@@ -352,7 +352,7 @@ def test_own_workers_and_a_state_that_does_not_count_what_they_prefetch():
 def test_a_worker_does_not_get_rows_that_were_stored():
     dataset = StreamedDataset(TEXT, CONFIG, SEED)
     tokens = dataset.tokens
-    copy = pickle.loads(pickle.dumps(dataset))  # noqa: S301 - our own  # noqa: S301 - our own
+    copy = pickle.loads(pickle.dumps(dataset))  # noqa: S301 - our own
     assert "_stored" not in vars(copy)
     assert "_stored" in vars(dataset)
     assert np.array_equal(copy.tokens, tokens)
