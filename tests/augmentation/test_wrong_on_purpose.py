@@ -107,7 +107,7 @@ def test_wrong_batches():
 @pytest.mark.parametrize(
     ("test", "change", "message"),
     [
-        ("test_speedup", "ROWS['exact'], case.FLOORS['exact'] = 300, 100_000", "*times faster*floor is 100,000*"),
+        ("test_speedup", "ROWS, case.FLOORS['exact'] = 300, 100_000", "*times faster*floor is 100,000*"),
         (
             "test_memory",
             "MEMORY_ROWS, case.CEILINGS['exact'] = 40_000, 0.001",
