@@ -30,8 +30,9 @@ SIZES = {"one_each": 15, "tenth": 10_000, "full": 100_000}
 ROUNDS = {"one_each": 20, "tenth": 3, "full": 3}
 QUICK_SIZES = ("one_each", "tenth")
 
-# Ratios, each a duel at COUNTS counts, so that a pair takes a fraction of a second. The ratio of the best variant grows
-# with the counts and varies: 10,000 have a floor of their own, and the task's size is of the full run.
+# Ratios, each a duel at COUNTS counts: at 20,000, so that a pair takes half a second, except where the ratio varies so
+# much that only the task's own size proves it within the pairs that a bet takes at least. The quick run has fewer
+# counts; the ratio of the best variant grows with them, so it has a floor of its own there.
 #
 #   AMD EPYC Turin (Zen 5), 2 cores, CPython 3.11, 2026-11-23   worst to best run    beside three noisy neighbours
 #   baseline / locked, at 20,000                                0.92 to 1.04         1.0      correct, but not faster
@@ -46,11 +47,11 @@ QUICK_SIZES = ("one_each", "tenth")
 #
 # The aim of the last is at most 6 times as long, and 4.4 to 4.8 was observed. Its floor is further below, because noisy
 # neighbours hardly slow a system call, while fifteen threads have to be scheduled.
-FLOORS = dict(locked=0.5, sequential=1.5, optimised=15.0)
-COUNTS = dict(optimised=10_000)
-COUNTS_BY_DEFAULT = 2_000
-FULL_SIZE_FLOORS = dict(optimised=30.0)
-LOGGED_COUNTS = 20_000
+FLOORS = dict(locked=0.5, sequential=1.5, optimised=30.0)
+COUNTS = dict(optimised=100_000)
+COUNTS_BY_DEFAULT = 20_000
+QUICK_FLOORS = FLOORS | dict(optimised=15.0)
+QUICK_COUNTS = dict(locked=2_000, sequential=2_000, optimised=10_000)
 LOGGING_FLOOR = 15.0
 ONE_WRITE_FLOOR = 1 / 12
 
@@ -207,24 +208,25 @@ def test_time(benchmark, variant, size, runs, note):
     note("overshoot", max(overshoots, default=0), "entries")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("variant", FLOORS)
 def test_speedup(duel, variant, runs):
-    limit = COUNTS.get(variant, COUNTS_BY_DEFAULT)
-    reference, candidate = runs.of(VARIANTS[BASELINE], limit), runs.of(VARIANTS[variant], limit)
-    duel(reference, candidate, floor=FLOORS[variant], check=check_of(variant, limit))
+    race(duel, runs, variant, COUNTS.get(variant, COUNTS_BY_DEFAULT), FLOORS[variant])
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("variant", FULL_SIZE_FLOORS)
-def test_speedup_full_size(duel, variant, runs):
-    limit = SIZES["full"]
+@pytest.mark.parametrize("variant", FLOORS)
+def test_speedup_quick(duel, variant, runs):
+    race(duel, runs, variant, QUICK_COUNTS[variant], QUICK_FLOORS[variant])
+
+
+def race(duel, runs, variant, limit, floor):
     reference, candidate = runs.of(VARIANTS[BASELINE], limit), runs.of(VARIANTS[variant], limit)
-    duel(reference, candidate, floor=FULL_SIZE_FLOORS[variant], check=check_of(variant, limit))
+    duel(reference, candidate, floor=floor, check=check_of(variant, limit))
 
 
 @pytest.mark.full
 def test_against_logging(duel, runs):
-    limit = LOGGED_COUNTS
+    limit = COUNTS_BY_DEFAULT
 
     def check(logged_run, run):
         assert_kept(ORDERED_LOG, logged_run, limit)

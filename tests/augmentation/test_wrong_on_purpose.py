@@ -107,7 +107,7 @@ def test_wrong_batches():
 @pytest.mark.parametrize(
     ("test", "change", "message"),
     [
-        ("test_speedup", "ROWS, case.FLOORS['exact'] = 300, 100_000", "*times faster*floor is 100,000*"),
+        ("test_speedup", "ROWS['exact'], case.FLOORS['exact'] = 300, 100_000", "*times faster*floor is 100,000*"),
         (
             "test_memory",
             "MEMORY_ROWS, case.CEILINGS['exact'] = 40_000, 0.001",
@@ -118,6 +118,6 @@ def test_wrong_batches():
 def test_a_claim_that_does_not_hold(test, change, message, pytester, monkeypatch, request):
     monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
     pytester.makepyfile(test_augmentation=SUITE.format(test=test, change=change))
-    result = pytester.runpytest_subprocess("-p", "benchmarks.gate.plugin", "-k", "exact")
+    result = pytester.runpytest_subprocess("-p", "benchmarks.gate.plugin", "--full", "-k", "exact")
     result.assert_outcomes(failed=1, deselected=len(case.FLOORS if test == "test_speedup" else VARIANTS) - 1)
     result.stdout.fnmatch_lines([message])

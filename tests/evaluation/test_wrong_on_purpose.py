@@ -107,6 +107,6 @@ def test_a_floor_that_is_not_reached(model, pytester, monkeypatch, request):
     monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
     pytester.makepyfile(test_evaluation=SUITE)
     # It loads the model of these tests despite its fewer training steps: their cache key is a hash of data and code.
-    result = pytester.runpytest_subprocess("-p", "benchmarks.gate.plugin", "-k", "optimised")
+    result = pytester.runpytest_subprocess("-p", "benchmarks.gate.plugin", "--full", "-k", "optimised")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*candidate is * times faster*floor is 100,000*"])

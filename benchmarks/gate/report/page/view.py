@@ -25,7 +25,8 @@ TONES: dict[str, Tone] = {
     "inconclusive": "open",
     "not compared": "open",
 }
-SPEEDUP, TIME = "test_speedup", "test_time"  # what benchmark modules call the duels with the baseline, and their table
+# What benchmark modules call the duels with the baseline, of the full and of the quick run, and their table.
+SPEEDUP, QUICK, TIME = "test_speedup", "test_speedup_quick", "test_time"
 VARIANT, REFERENCE = "variant", "reference"  # what they call the parameters
 
 
@@ -205,17 +206,21 @@ def _ladder(case: Case, table: Sequence[Facts], params: Mapping[str, Facts]) -> 
     """Return the rungs, variant by variant: its duels with the baseline, or else the ratio of two medians."""
     rungs: list[Rung] = []
     for variant in [str(each["name"]) for each in case.variants[1:]]:
-        duels = [
+        ours = [
             duel
             for duel in case.duels
-            if function_of(duel["test"]) == SPEEDUP
-            and params.get(duel["test"], {}).get(VARIANT) == variant
+            if params.get(duel["test"], {}).get(VARIANT) == variant
             and params[duel["test"]].get(REFERENCE, case.baseline) == case.baseline
         ]
+        duels = _named(ours, SPEEDUP) or _named(ours, QUICK)
         rungs += [_proven(variant, duel, params[duel["test"]] if len(duels) > 1 else {}) for duel in duels]
         if not duels and (rung := _by_medians(case, variant, table)):
             rungs.append(rung)
     return rungs
+
+
+def _named(duels: Iterable[Facts], function: str) -> list[Facts]:
+    return [duel for duel in duels if function_of(duel["test"]) == function]
 
 
 def _proven(variant: str, duel: Facts, params: Facts) -> Rung:
