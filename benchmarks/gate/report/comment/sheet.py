@@ -1,4 +1,4 @@
-"""Markdown from text that nobody has checked, within the length of a comment."""
+"""Markdown from untrusted text, within the length of a comment."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence

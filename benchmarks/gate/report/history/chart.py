@@ -1,10 +1,9 @@
 """One history as an SVG element that takes its colours from the page, light or dark."""
 
-import html
-import io
-import re
 from collections.abc import Sequence
 from typing import Any
+
+from .. import svg
 
 # What matplotlib draws in, and what the page's style sheet makes of it.
 INK, LINE, BETTER, WORSE = "#010101", "#010102", "#010103", "#010104"
@@ -16,7 +15,7 @@ COLOURS = {
 }
 WIDTH, HEIGHT = 5.0, 2.1  # inches of 72 points: at 390 px of a phone its text is still 9 px high
 LABELS = 5  # commits along the axis, at most
-SETTINGS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "history", "font.size": 9, "axes.edgecolor": LINE}
+SETTINGS: dict[Any, Any] = {**svg.SETTINGS, "font.size": 9, "axes.edgecolor": LINE}
 
 
 def draw(history: dict[str, Any], runs: Sequence[dict[str, Any]], prefix: str) -> str:
@@ -36,10 +35,7 @@ def draw(history: dict[str, Any], runs: Sequence[dict[str, Any]], prefix: str) -
         _ratios(axes, history["points"], history["outliers"])
         _levels(axes, history)
         _axes(axes, history["points"], runs)
-        file = io.StringIO()
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
-    return _inline(file.getvalue(), prefix, label(history))
+        return svg.inline(figure, prefix, label(history), COLOURS, "history-chart")
 
 
 def label(history: dict[str, Any]) -> str:
@@ -114,20 +110,3 @@ def percent(value: float) -> str:
     """Return a change with its sign."""
     text = f"{value:+.1f} %" if abs(value) < 10 else f"{value:+,.0f} %"
     return text.replace("-", "\N{MINUS SIGN}")
-
-
-def _inline(svg: str, prefix: str, text: str) -> str:
-    """Return matplotlib's file as an element: its own ids, the page's colours, as wide as its place."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = re.sub(r'href="#', f'href="#{prefix}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{prefix}-", svg)
-    for colour, variable in COLOURS.items():
-        svg = svg.replace(colour, variable)
-    width, height = WIDTH * 72, HEIGHT * 72
-    head = (
-        f'<svg class="history-chart" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{html.escape(text)}" '
-        'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
-    )
-    return re.sub(r"<svg\b[^>]*>", lambda _: head, svg, count=1).strip()

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from .. import svg
+from ..svg import ACCENT, BAD, GOOD, GRID, INK, MUTED
 from ..words import duration, number, quantity
-from . import svg
-from .svg import ACCENT, BAD, GOOD, GRID, INK, MUTED
 from .view import Facts
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ...measure.machine import summary
 from ..history.page import section, style
 from ..json_report import VERSION
 from ..words import duration, number, quantity
-from . import charts, view
+from . import charts, verdicts, view
 from .view import Case, Facts, Rung
 
 UNKNOWN = "-"
@@ -47,7 +47,7 @@ def render(document: Facts) -> str:
         .get_template("page.html.jinja")
         .render(
             document=document,
-            headline=view.headline(document),
+            headline=verdicts.headline(document),
             machine=_machine(document),
             cases=view.cases(document),
             revision=document["revision"],
@@ -76,16 +76,16 @@ def _environment() -> Environment:
         "evalue": _evalue,
         "title": view.title_of,
         "named": lambda test: f"{view.case_of(test)}, {view.title_of(test)}",
-        "tone": view.tone,
-        "against": view.verdict_of_revision,
+        "tone": verdicts.tone,
+        "against": verdicts.verdict_of_revision,
         "case": view.case_of,
         "prose": prose,
         "short": _short,
         "words": lambda text: str(text).replace("_", " "),
     }
     environment.globals |= {
-        "duel_verdicts": view.verdicts_of_duel,
-        "memory_verdicts": view.verdicts_of_memory,
+        "duel_verdicts": verdicts.verdicts_of_duel,
+        "memory_verdicts": verdicts.verdicts_of_memory,
         "ladder": pictures.ladder,
         "duel_picture": pictures.duel,
         "others": pictures.others,

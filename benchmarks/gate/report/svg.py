@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -30,13 +31,17 @@ SETTINGS: dict[Any, Any] = {
 _NUMBER = re.compile(r"(?<![\w#.])-?\d+\.\d{2,}")
 
 
-def inline(figure: "Figure", prefix: str, label: str) -> str:
+def inline(
+    figure: "Figure", prefix: str, label: str, variables: Mapping[str, str] = VARIABLES, name: str = "chart"
+) -> str:
     """Return a figure as an `svg` element.
 
     Args:
-        figure: drawn in the colours above.
+        figure: drawn in the colours of `variables`.
         prefix: of every id, which is the figure's own in the page.
         label: what it shows, for those who do not see it.
+        variables: of the page's style sheet, by the colours that stand for them.
+        name: the element's class.
     """
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -46,12 +51,12 @@ def inline(figure: "Figure", prefix: str, label: str) -> str:
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         element.attrib = {
-            key.rpartition("}")[2]: _changed(key.rpartition("}")[2], value, prefix)
+            key.rpartition("}")[2]: _changed(key.rpartition("}")[2], value, prefix, variables)
             for key, value in element.attrib.items()
         }
     width, height = (root.attrib.pop(side).removesuffix("pt") for side in ("width", "height"))
     root.attrib = {
-        "class": "chart",
+        "class": name,
         "viewBox": f"0 0 {width} {height}",
         "role": "img",
         "aria-label": label,
@@ -69,14 +74,14 @@ def _strip(element: ET.Element) -> None:
             _strip(child)
 
 
-def _changed(key: str, value: str, prefix: str) -> str:
+def _changed(key: str, value: str, prefix: str, variables: Mapping[str, str]) -> str:
     if key == "id":
         return f"{prefix}-{value}"
     if key == "href":
         return value.replace("#", f"#{prefix}-")
     value = re.sub(r"url\(#", f"url(#{prefix}-", value)
     if key in {"style", "fill", "stroke"}:
-        for colour, variable in VARIABLES.items():
+        for colour, variable in variables.items():
             value = value.replace(colour, variable)
     if key in {"d", "x", "y", "transform", "width", "height", "points"}:
         value = _NUMBER.sub(lambda found: f"{float(found[0]):.1f}", value)
