@@ -208,21 +208,32 @@ def test_time(variant, count, benchmark, torch_profile, note):
     note(f"share of the {precision} matrix product", 100 * share, "%")
 
 
+@pytest.fixture(scope="module")
+def rounds_of(rounds):
+    """Return the rounds of the baseline and the variants that have a floor, by the number of images."""
+
+    @cache
+    def of(images):
+        return rounds(partial(run, BASELINE, images), {name: partial(run, name, images) for name in FLOORS})
+
+    return of
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("variant", FLOORS)
-def test_speedup(variant, duel):
-    race(duel, variant, IMAGES)
+def test_speedup(variant, duel, rounds_of):
+    race(duel, rounds_of(IMAGES), variant)
 
 
 @pytest.mark.parametrize("variant", FLOORS)
-def test_speedup_quick(variant, duel):
-    race(duel, variant, QUICK_IMAGES)
+def test_speedup_quick(variant, duel, rounds_of):
+    race(duel, rounds_of(QUICK_IMAGES), variant)
 
 
-def race(duel, variant, images):
+def race(duel, rounds, variant):
     floors = FLOORS if llvm.get_host_cpu_features().get("avx512f") else FLOORS_NARROW
     VARIANTS[variant].require()
-    duel(partial(run, BASELINE, images), partial(run, variant, images), floor=floors[variant], check=check_of(variant))
+    duel(rounds, variant, floor=floors[variant], check=check_of(variant))
 
 
 @pytest.mark.parametrize("variant", SHARES)

@@ -13,14 +13,14 @@ import contextlib
 import itertools
 import os
 import time
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import llvmlite.binding as llvm
 import pytest
 import torch
 
 from benchmarks.load import revisions
-from benchmarks.load.clients import Clients, Requests, classes_of, p99, unseen_pictures
+from benchmarks.load.clients import Clients, Requests, check_answers, classes_of, p99, unseen_pictures
 from benchmarks.load.open_loop import OpenLoop
 from benchmarks.load.overload import overload
 from benchmarks.load.poisson import windows
@@ -236,18 +236,43 @@ def warm_up(requests, variant):
         requests.check(requests())
 
 
+@pytest.fixture(scope="module")
+def rounds_of(rounds, pool):
+    """Start a reference's server and those of all that are compared with it, and return their rounds."""
+    with contextlib.ExitStack() as stack:
+
+        @lru_cache(maxsize=1)  # servers that were stopped meanwhile have other addresses when they start again
+        def of_servers(reference, count, addresses):
+            stack.close()
+            connected = {name: stack.enter_context(contextlib.closing(Clients(url))) for name, url in addresses}
+            sides = {name: Requests(one, encoder_of(name), images=count) for name, one in connected.items()}
+            for name, side in sides.items():
+                warm_up(side, name)
+            others = {name: side for name, side in sides.items() if name != reference}
+            return rounds(sides[reference], others, prepare=lambda: [side.prepare() for side in sides.values()])
+
+        def of(reference, count):
+            names = (reference, *FLOORS[reference, count])
+            servers = pool.start_all(*(("-m", "impl.serving", name, "--port", "0") for name in names))
+            return of_servers(reference, count, tuple(zip(names, (url for url, _ in servers), strict=True)))
+
+        yield of
+
+
 @pytest.mark.parametrize(("reference", "variant", "count"), [*QUICK_CLAIMS, *FULL_CLAIMS])
-def test_speedup(reference, variant, count, duel, serve, clients, precision):  # noqa: PLR0917 - fixtures
-    sides = []
-    for name in (reference, variant):
-        sides.append(Requests(clients(serve(name)[0]), encoder_of(name), images=count))
-        warm_up(sides[-1], name)
+def test_speedup(reference, variant, count, duel, rounds_of, precision):  # noqa: PLR0917 - fixtures
     floor = by_precision(FLOORS[reference, count][variant], precision)
-    duel(*sides, floor=floor, check=check_of(*sides))
+    duel(rounds_of(reference, count), variant, floor=floor, check=check_both)
+
+
+def check_both(*sides):
+    """Check the answers of both sides of a pair."""
+    for answered in sides:
+        check_answers(answered)
 
 
 def check_of(reference, candidate):
-    """The check of a duel of two `Requests`."""
+    """The check of a duel of two `Requests`, which prepares the next pair."""
 
     def check(reference_answers, candidate_answers):
         reference.check(reference_answers)

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,17 @@ from impl.serving.client import Answer, Connection
 from impl.serving.http.pickled import HEADER
 from impl.serving.model.pictures import draw_pictures
 
-__all__ = ["Clients", "Encode", "Requests", "WrongAnswerError", "classes_of", "p99", "unseen_pictures"]
+__all__ = [
+    "Answered",
+    "Clients",
+    "Encode",
+    "Requests",
+    "WrongAnswerError",
+    "check_answers",
+    "classes_of",
+    "p99",
+    "unseen_pictures",
+]
 
 Body = tuple[Any, ...]
 """The arguments of `Connection.post`: bytes, media type and, optionally, path."""
@@ -50,6 +60,30 @@ def classes_of(answer: Answer) -> list[int]:
     if answer.body.get("cached", False) is not False:
         raise WrongAnswerError("the server had seen these images")
     return [prediction["index"] for prediction in answer.body["predictions"]]
+
+
+class Answered(NamedTuple):
+    """The answers to some requests, and for each of them the classes of the pictures that were sent."""
+
+    answers: list[Answer]
+    expected: list[list[int]]
+
+
+def check_answers(answered: Answered, least: float = 0.97) -> None:
+    """Check answers by the classes of the pictures.
+
+    Raises:
+        WrongAnswerError: Fewer than `least` of the pictures were recognised, or an answer is not one.
+    """
+    right = total = 0
+    for answer, expected in zip(*answered, strict=True):
+        predicted = classes_of(answer)
+        if len(predicted) != len(expected):
+            raise WrongAnswerError(f"{len(predicted)} predictions for {len(expected)} images")
+        right += sum(map(int.__eq__, predicted, expected))
+        total += len(expected)
+    if right < least * total:
+        raise WrongAnswerError(f"{right / total:.1%} of the predictions are right; {least:.1%} are required")
 
 
 class Clients:
@@ -107,26 +141,18 @@ class Requests:
         self._bodies = [self._encode(pictures[start : start + self._images]) for start in parts]
         self._expected = [classes[start : start + self._images].tolist() for start in parts]
 
-    def __call__(self) -> list[Answer]:
+    def __call__(self) -> Answered:
         """Post the requests and return the answers."""
         with self.turn():
             answers = self._clients.post(self._bodies)
         self.seconds += [answer.seconds for answer in answers]
-        return answers
+        return Answered(answers, self._expected)
 
-    def check(self, answers: Sequence[Answer], least: float = 0.97) -> None:
-        """Check the answers of the last call, and prepare the next one.
+    def check(self, answered: Answered) -> None:
+        """Check the answers of a call, and prepare the next one.
 
         Raises:
-            WrongAnswerError: Fewer than `least` of the pictures were recognised, or an answer is not one.
+            WrongAnswerError: see `check_answers`.
         """
-        right = total = 0
-        for answer, expected in zip(answers, self._expected, strict=True):
-            predicted = classes_of(answer)
-            if len(predicted) != len(expected):
-                raise WrongAnswerError(f"{len(predicted)} predictions for {len(expected)} images")
-            right += sum(map(int.__eq__, predicted, expected))
-            total += len(expected)
-        if right < least * total:
-            raise WrongAnswerError(f"{right / total:.1%} of the predictions are right; {least:.1%} are required")
+        check_answers(answered)
         self.prepare()

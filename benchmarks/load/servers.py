@@ -68,20 +68,26 @@ class ServerPool:
     """
 
     def __init__(self, size: int = 2) -> None:
-        """Keep at most `size` servers running."""
+        """Keep at most `size` servers running, except for those that are needed at the same time."""
         self._size = size
         self._servers: dict[tuple[str, ...], tuple[ExitStack, Started]] = {}
 
     def start(self, *command: str) -> Started:
         """Return the address and process of a server, started or still running; the least recently used one stops."""
-        server = self._servers.pop(command, None)
-        if server is None:
-            while len(self._servers) >= self._size:
-                self._servers.pop(next(iter(self._servers)))[0].close()
-            stack = ExitStack()
-            server = stack, stack.enter_context(running(*command))
-        self._servers[command] = server
-        return server[1]
+        kept = [other for other in self._servers if other != command][1 - self._size :]
+        return self.start_all(*kept, command)[-1]
+
+    def start_all(self, *commands: tuple[str, ...]) -> list[Started]:
+        """Return the addresses and processes of servers that run at the same time; all others stop."""
+        for command in [other for other in self._servers if other not in commands]:
+            self._servers.pop(command)[0].close()
+        for command in commands:
+            server = self._servers.pop(command, None)
+            if server is None:
+                stack = ExitStack()
+                server = stack, stack.enter_context(running(*command))
+            self._servers[command] = server
+        return [self._servers[command][1] for command in commands]
 
     def close(self) -> None:
         """Stop all of them."""

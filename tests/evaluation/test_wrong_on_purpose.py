@@ -16,7 +16,7 @@ SUITE = """
 from benchmarks import test_evaluation as case
 case.held_out = lambda: case.load_data()[1]  # the small set of these tests
 case.IMAGES, case.FLOORS, case.FLOORS_NARROW = 50, *[{"optimised": 100_000}] * 2
-from benchmarks.test_evaluation import test_speedup
+from benchmarks.test_evaluation import rounds_of, test_speedup
 """
 
 

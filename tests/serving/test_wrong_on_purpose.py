@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import test_serving as case
-from benchmarks.load.clients import Requests, WrongAnswerError, classes_of
+from benchmarks.load.clients import Answered, Requests, WrongAnswerError, classes_of
 from benchmarks.load.open_loop import Reply
 from benchmarks.load.overload import Outcome
 from impl.serving import VARIANTS
@@ -153,30 +153,78 @@ def test_a_timed_hit_must_come_from_the_answer_cache():
 
 @pytest.mark.parametrize(("reference", "variant", "count"), case.CLAIMS)
 def test_every_asserted_ratio_is_a_duel_with_a_floor(reference, variant, count):
-    """The answers of both sides are checked."""
+    """In the rounds of its reference, and with the answers of both sides checked."""
     duels = []
-    clients = dict.fromkeys((reference, variant), FakeClients())
     run_speedup = partial(
         case.test_speedup,
         reference,
         variant,
         count,
         lambda *sides, **settings: duels.append((sides, settings)),
-        lambda name: (name, None),
-        clients.__getitem__,
+        lambda *of: of,
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(case, "encoder_of", lambda _: as_npy)
-        for precision in ("int8", "bfloat16", "float32"):
-            run_speedup(precision)
-            floor = case.FLOORS[reference, count][variant]
-            (measured, settings) = duels[-1]
-            assert settings["floor"] == (floor[precision] if isinstance(floor, dict) else floor) >= 1
-            settings["check"](measured[0](), measured[1]())
-            with pytest.raises(WrongAnswerError):
-                settings["check"](measured[0](), [answer([7] * count)])
-            with pytest.raises(WrongAnswerError):
-                settings["check"]([answer([7] * count)], measured[1]())
+    for precision in ("int8", "bfloat16", "float32"):
+        run_speedup(precision)
+        floor = case.FLOORS[reference, count][variant]
+        (measured, settings) = duels[-1]
+        assert measured == ((reference, count), variant)
+        assert settings["floor"] == (floor[precision] if isinstance(floor, dict) else floor) >= 1
+    right, wrong = (Answered([answer([kind] * count)], [[3] * count]) for kind in (3, 7))
+    settings["check"](right, right)
+    for sides in ((right, wrong), (wrong, right)):
+        with pytest.raises(WrongAnswerError):
+            settings["check"](*sides)
+
+
+class Servers:
+    """Stands in for the pool of servers, and for the clients of all of them."""
+
+    def __init__(self):
+        self.started, self.restarts, self.sent = [], 0, []
+
+    def start_all(self, *commands):
+        self.started.append([command[2] for command in commands])
+        return [(f"http://{command[2]}:{self.restarts}", None) for command in commands]
+
+    def connect(self, _url):
+        return SimpleNamespace(post=lambda bodies: self.sent.extend(bodies) or FakeClients().post(bodies), close=int)
+
+
+@pytest.fixture
+def rounds_of(monkeypatch):
+    """The fixture of the benchmark module, without servers: (function, servers, the arguments of all rounds)."""
+    servers, made = Servers(), []
+    monkeypatch.setattr(case, "Clients", servers.connect)
+    monkeypatch.setattr(case, "encoder_of", lambda _: as_npy)
+    fixture = case.rounds_of.__wrapped__(lambda *sides, prepare: made.append((*sides, prepare)), servers)
+    yield next(fixture), servers, made
+    assert next(fixture, None) is None
+
+
+@pytest.mark.parametrize(("reference", "count"), case.FLOORS)
+def test_rounds_have_all_that_are_compared_with_their_reference(reference, count, rounds_of):
+    """And in no round does a server get pictures that any of them has seen."""
+    of, servers, made = rounds_of
+    of(reference, count)
+    ((side, others, prepare),) = made
+    assert servers.started == [[reference, *case.FLOORS[reference, count]]]
+    assert list(others) == list(case.FLOORS[reference, count])
+    servers.sent.clear()
+    for _ in range(2):
+        prepare()
+        for each in (side, *others.values()):
+            case.check_answers(each())
+    assert len({body for body, _ in servers.sent}) == len(servers.sent) == 2 * (1 + len(others))
+
+
+def test_rounds_last_as_long_as_their_servers(rounds_of):
+    of, servers, made = rounds_of
+    of(case.BASELINE, 1)
+    of(case.BASELINE, 1)
+    assert len(made) == 1
+    servers.restarts += 1
+    of(case.BASELINE, 1)
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize("names", [[], ["optimised"], list(VARIANTS)])

@@ -1,4 +1,4 @@
-"""The fixtures `duel`, `share`, `peak_memory`, `ceiling`, `note` and `series`."""
+"""The fixtures `duel`, `rounds`, `share`, `peak_memory`, `ceiling`, `note` and `series`."""
 
 import pickle
 from collections.abc import Callable, Iterable
@@ -10,23 +10,25 @@ from ..judge.memory import MemoryRow
 from ..judge.rules import JudgedDuel, questions
 from ..measure import memory
 from ..measure.duel import Check, Duel
+from ..measure.rounds import Rounds
 from ..measure.share import Share, prove_share
 from ..measure.timing import Work
 from ..report.findings import Note, Series
 from ..report.words import duel_failure, memory_failure, share_failure
 from .benchmarks import claim, plain, record
 from .progress import progress_of
-from .session import SESSION
+from .session import SESSION, Runner
 
 
 @pytest.fixture
 def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
     """Duel two callables, once per test: `duel(reference, candidate, *, floor=None, check=None, budget=None) -> Duel`.
 
-    Both take no arguments. `floor` is the least ratio time(reference) / time(candidate). `check` is called with both
-    results after every pair and raises AssertionError if they are wrong. `budget` is in seconds (default: --budget).
-    The candidate's times become this test's rounds in pytest-benchmark. With --benchmark-disable each side runs once,
-    the results are checked, and nothing is judged.
+    Both take no arguments; or the reference is what the fixture `rounds` made, and the candidate a name in it. `floor`
+    is the least ratio time(reference) / time(candidate). `check` is called with both results after every pair and
+    raises AssertionError if they are wrong. `budget` is in seconds (default: --budget). The candidate's times become
+    this test's rounds in pytest-benchmark. With --benchmark-disable each side runs once, the results are checked, and
+    nothing is judged.
 
     Raises:
         AssertionError: The floor is disproved, or not proven within the budget; the candidate is slower than in the
@@ -38,8 +40,8 @@ def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
         benchmark.group = f"{case} duels"
 
     def run(
-        reference: Work,
-        candidate: Work,
+        reference: Work | Rounds,
+        candidate: Work | str,
         *,
         floor: float | None = None,
         check: Check | None = None,
@@ -48,16 +50,14 @@ def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
         __tracebackhide__ = True
         claim(benchmark)
         if benchmark.disabled:
-            results = reference(), candidate()
-            if check:
-                check(*results)
+            _run_once(reference, candidate, check)
             session.findings.unmeasured.append(name)
             return Duel.unmeasured(name)
         saved, run_name = session.saved_duel(request.node.nodeid)
-        result = session.runner(
+        run_it, sides = _run_of(session.runner, reference, candidate)
+        result = run_it(
             name,
-            reference,
-            candidate,
+            *sides,
             questions(floor, saved),
             alpha=session.alpha,
             budget=session.settings.floor_budget if budget is None else budget,
@@ -73,6 +73,32 @@ def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
         return result
 
     return run
+
+
+def _run_of(runner: Runner, reference: Work | Rounds, candidate: Any) -> tuple[Callable[..., Duel], tuple[Any, ...]]:
+    """Return what runs a duel, and the sides that it takes after the name."""
+    return (reference.duel, (candidate,)) if isinstance(reference, Rounds) else (runner, (reference, candidate))
+
+
+def _run_once(reference: Work | Rounds, candidate: Any, check: Check | None) -> None:
+    __tracebackhide__ = True
+    if isinstance(reference, Rounds):
+        reference.warm_up(candidate, check)
+        return
+    results = reference(), candidate()
+    if check:
+        check(*results)
+
+
+@pytest.fixture(scope="session")
+def rounds() -> type[Rounds]:
+    """Measure several candidates with one reference that takes long: `rounds(reference, {name: work}, prepare=None)`.
+
+    Each of their duels is a test of its own, `duel(them, name)`. Together they call the reference as often as one of
+    them would alone. `prepare` is called before each round, outside the timing. Each timing is of a single call: for
+    calls of less than a millisecond there is `duel` without rounds.
+    """
+    return Rounds
 
 
 @pytest.fixture
