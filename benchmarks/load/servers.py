@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
@@ -81,13 +82,15 @@ class ServerPool:
         """Return the addresses and processes of servers that run at the same time; all others stop."""
         for command in [other for other in self._servers if other not in commands]:
             self._servers.pop(command)[0].close()
-        for command in commands:
-            server = self._servers.pop(command, None)
-            if server is None:
-                stack = ExitStack()
-                server = stack, stack.enter_context(running(*command))
-            self._servers[command] = server
+        with ThreadPoolExecutor() as starts:
+            list(starts.map(self._start, [command for command in commands if command not in self._servers]))
+        for command in commands:  # the last one is the most recently used
+            self._servers[command] = self._servers.pop(command)
         return [self._servers[command][1] for command in commands]
+
+    def _start(self, command: tuple[str, ...]) -> None:
+        stack = ExitStack()
+        self._servers[command] = stack, stack.enter_context(running(*command))
 
     def close(self) -> None:
         """Stop all of them."""
