@@ -6,6 +6,7 @@ pytest_plugins = [
         "options",
         "hooks",
         "overview",
+        "termination",
         "fixtures",
         "against",
         "against_memory",
