@@ -43,6 +43,7 @@ QUICK_SIZES = ("one_each", "tenth")
 #   the same at 100,000, the same machine and day               58 (45 to 106)
 #   logging / optimised, at 20,000                              65 to 115            87
 #   baseline / optimised at 20,000, Intel Xeon (with AMX), 2026-11-27, beside other work    193 (168 to 210)
+#   the same at 10,000, the same machine, 2026-11-27 and 28     145 (126 to 177), 142 (133 to 154)
 #   one write / optimised, at 100,000                           0.21 to 0.23         0.12
 #
 # The aim of the last is at most 6 times as long, and 4.4 to 4.8 was observed. Its floor is further below, because noisy

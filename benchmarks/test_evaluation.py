@@ -40,9 +40,10 @@ SIZES = {1: 20, 10_000: 3}
 #   the same, beside another load               2026-11-23   27.5           46.7
 #   Intel Xeon (with AMX), 2 cores     3.11     2026-11-26   25.5 to 37.9   30.4 to 66.9
 #   AMD EPYC (Zen 4), 2 cores          3.11     2026-11-27   24.7           65.4
+#   Intel Xeon (with AMX), at 2,000    3.11     2026-11-28   34.8, 36.0     54.4, 55.5
 #
-# The floor of `low_precision` was 35 before the third of these machines. On the last, 24 pairs in 30 s prove 19.8 for
-# `optimised` and no more.
+# The floor of `low_precision` was 35 before the third of these machines. On the last but one, 24 pairs in 30 s prove
+# 19.8 for `optimised` and no more.
 FLOORS = dict(optimised=20, low_precision=20)
 # Without AVX-512 a vector takes two or four instructions.
 FLOORS_NARROW = dict(optimised=6, low_precision=20)

@@ -59,6 +59,7 @@ BASELINE_ROUNDS = 3
 #
 #   Intel Xeon (with AMX), 2 cores, Python 3.11, int8       2026-11-27         2026-11-26, without tiles
 #   baseline / optimised, 1 image                        54 (53 to 55)   24, 39 and 49
+#   the same in rounds, 2026-11-28, a noisy host         89 (75 to 104)
 #   baseline / optimised, 8 images                       20 (19 to 20)   10, 10 and 11
 #   baseline / preloaded, 1 image                        8.1             6.9 and 7.5
 #   preloaded / optimised, 4 images                      7.0             4.3, 4.0 and 4.6
