@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RESULTS := .results
-EXTRAS ?= cases dev peers report
+EXTRAS ?= cases dev peers ray report
 UV_VERSION := 0.13.9
 
 .PHONY: help setup bench gate comment bisect history test soak lint format baseline calibrate corpus case readme lock clean

@@ -23,7 +23,7 @@ from benchmarks.gate.plugin import documents
 from benchmarks.gate.report import json_report
 from benchmarks.gate.report.page import __main__ as program
 from benchmarks.gate.report.page import charts
-from benchmarks.gate.report.page.page import DocumentError, prose, render
+from benchmarks.gate.report.page.page import DocumentError, breakable, prose, render
 
 from . import browser
 from .duel_suite import run
@@ -373,6 +373,10 @@ def test_a_fault_of_the_page_hides_no_verdict(pytester, suite, monkeypatch):
     result.stdout.fnmatch_lines(
         ["report.html is not written, by a fault of the page: ZeroDivisionError: no such picture", "*1 passed*"]
     )
+
+
+def test_a_name_is_escaped_and_its_line_ends_after_an_underscore():
+    assert breakable("process_pool[<b>]") == "process_<wbr>pool[&lt;b&gt;]"
 
 
 def test_prose_is_escaped_before_it_is_set():

@@ -80,6 +80,7 @@ def _environment() -> Environment:
         "against": verdicts.verdict_of_revision,
         "case": view.case_of,
         "prose": prose,
+        "breakable": breakable,
         "short": _short,
         "words": lambda text: str(text).replace("_", " "),
     }
@@ -99,6 +100,11 @@ def _environment() -> Environment:
 def prose(text: str) -> Markup:
     """Return a sentence with its `code` set as code."""
     return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
+def breakable(name: str) -> Markup:
+    """Return a name in which a line may end after an underscore, and so does not end inside a word."""
+    return Markup(str(escape(name)).replace("_", "_<wbr>"))  # noqa: S704 - escaped before
 
 
 def _machine(document: Facts) -> str:
