@@ -107,7 +107,7 @@ def write(run: Run, out: Path, *, rows_per_file: int | None = None) -> None:
 
     Raises:
         UnsupportedError: Ray is not installed.
-        RunError: `out` has another run's rows, or another process writes there.
+        RunError: `out` has another run's rows, another process writes there, or files of this run are gone.
     """
     data = ray_data()
     from filelock import FileLock, Timeout  # noqa: PLC0415 - comes with Ray
@@ -125,8 +125,25 @@ def write(run: Run, out: Path, *, rows_per_file: int | None = None) -> None:
             data.range(run.rows, override_num_blocks=-(-run.rows // rows_per_file) or 1).map_batches(
                 add_rows, batch_size=None, batch_format="pyarrow", fn_kwargs={"run": run}
             ).write_parquet(str(out), use_dictionary=False)
+            _expect_all(run, out)
     except Timeout:
         raise RunError(f"another process is writing to {out}: wait until it ends") from None
+
+
+def _expect_all(run: Run, out: Path) -> None:
+    """Count the rows of all files, because Ray's checkpoint does not notice that a file was removed.
+
+    Raises:
+        RunError: They are not as many as the run has.
+    """
+    from pyarrow import parquet  # noqa: PLC0415 - comes with Ray
+
+    found = sum(parquet.read_metadata(file).num_rows for file in out.glob("*.parquet"))
+    if found != run.rows:
+        raise RunError(
+            f"{out} has {found:,} of {run.rows:,} rows, although all were written: if files were removed, remove {out} "
+            f"and {checkpoint_of(out)}, and begin again"
+        )
 
 
 def _claim(run: Run, out: Path) -> None:

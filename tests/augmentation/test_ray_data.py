@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import time
@@ -96,7 +97,7 @@ def test_a_worker_is_killed(tmp_path):
 @needs_ray
 @pytest.mark.serial
 def test_a_run_is_killed_and_continued(tmp_path):
-    """Twice, then it ends; and once more, when nothing is left to do."""
+    """Twice, then it ends; and once more, when nothing is left to do but to notice that a file was removed."""
     out = tmp_path / "rows"
     for times in range(1, 3):
         process = start(out, FEWER, FILE)
@@ -115,8 +116,15 @@ def test_a_run_is_killed_and_continued(tmp_path):
     assert_each_row_once(out, FEWER)
     kept = {path for path in files(out) if before.get(path) == path.stat().st_mtime_ns}
     assert len(kept) >= len(before) - 4, "a run writes nothing again but what it was writing when it was killed"
-    complete = {path: path.stat().st_mtime_ns for path in files(out)}
-    finish(start(out, FEWER, FILE))
+    removed, *others = files(out)
+    removed.unlink()
+    complete = {path: path.stat().st_mtime_ns for path in others}
+    process = start(out, FEWER, FILE)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 1
+    assert re.search(
+        r"rows has 3,9\d\d of 4,003 rows, although all were written: if files were removed, remove ", output
+    )
     assert {path: path.stat().st_mtime_ns for path in files(out)} == complete
 
 

@@ -1,4 +1,4 @@
-"""A run that is told to end reports what it has measured, and is not green."""
+"""A run that is terminated reports what it has measured, and is not green."""
 
 import json
 import multiprocessing
@@ -25,7 +25,7 @@ def test_never(duel):
 
 
 @pytest.fixture
-def told_to_end(pytester, suite, request):
+def terminated(pytester, suite, request):
     """Run a suite until its second test, and end it there: (status, output)."""
     suite(more=SLOW)
     environment = os.environ | {"PYTHONPATH": str(request.config.rootpath)}
@@ -38,10 +38,10 @@ def told_to_end(pytester, suite, request):
     return run.returncode, output
 
 
-def test_what_was_measured_is_reported(told_to_end, pytester):
-    status, output = told_to_end
+def test_what_was_measured_is_reported(terminated, pytester):
+    status, output = terminated
     assert status == 128 + signal.SIGTERM
-    assert "told to end (SIGTERM): what was measured is reported, and the rest is missing" in output
+    assert "terminated (SIGTERM): what was measured is reported, and the rest is missing" in output
     assert "green" not in output
     report = json.loads((pytester.path / "report.json").read_text())
     assert report["outcome"]["status"] == status
@@ -75,7 +75,7 @@ def test_child():
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
-def test_a_forked_child_ends_as_it_is_told(pytester, suite, monkeypatch, request):
+def test_a_forked_child_can_be_terminated(pytester, suite, monkeypatch, request):
     monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
     suite(more=FORKS)
     result = pytester.runpytest_subprocess("-k", "child", "-W", "ignore")

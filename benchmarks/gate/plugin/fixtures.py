@@ -54,8 +54,8 @@ def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
             session.findings.unmeasured.append(name)
             return Duel.unmeasured(name)
         saved, run_name = session.saved_duel(request.node.nodeid)
-        run_it, sides = _run_of(session.runner, reference, candidate)
-        result = run_it(
+        measure, sides = _measuring(session.runner, reference, candidate)
+        result = measure(
             name,
             *sides,
             questions(floor, saved),
@@ -75,8 +75,8 @@ def duel(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Duel]:
     return run
 
 
-def _run_of(runner: Runner, reference: Work | Rounds, candidate: Any) -> tuple[Callable[..., Duel], tuple[Any, ...]]:
-    """Return what runs a duel, and the sides that it takes after the name."""
+def _measuring(runner: Runner, reference: Work | Rounds, candidate: Any) -> tuple[Callable[..., Duel], tuple[Any, ...]]:
+    """Return what measures a duel, and the sides that it takes after the name."""
     return (reference.duel, (candidate,)) if isinstance(reference, Rounds) else (runner, (reference, candidate))
 
 

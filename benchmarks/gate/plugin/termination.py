@@ -1,4 +1,4 @@
-"""A run that is told to end (SIGTERM) ends as one that is interrupted: with all that it has measured, and never green.
+"""A run that is terminated (SIGTERM) ends as one that is interrupted: with all that it has measured, and never green.
 
 A limit of time sends that signal: `timeout`, a job's limit, a machine that shuts down. An hour of measurements would be
 lost with it.
@@ -31,7 +31,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
         if os.getpid() != process:  # a child that was forked, and is meant to end
             os.kill(os.getpid(), number)
-        pytest.exit("told to end (SIGTERM): what was measured is reported, and the rest is missing", STATUS)
+        pytest.exit("terminated (SIGTERM): what was measured is reported, and the rest is missing", STATUS)
 
     signal.signal(signal.SIGTERM, end)
     config.stash[HANDLES] = True

@@ -1,5 +1,6 @@
 """The verdicts on the page: the words, how they are shown, and the verdict on the whole run."""
 
+import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def headline(document: Facts) -> Headline:
     elif failed:
         verdict = Verdict(f"Failed: {failed} test{'s' if failed > 1 else ''}", "bad")
     else:
-        words = {2: "Interrupted", 5: "No test ran"}
+        words = {2: "Interrupted", 5: "No test ran", 128 + signal.SIGTERM: "Terminated"}
         verdict = Verdict(words.get(status, f"Ended with pytest's status {status}"), "bad")
     ceilings = [
         "broken" if row["ratio"] > row["ceiling"] else "hold"
