@@ -66,11 +66,12 @@ FORKS = """
 import multiprocessing, signal
 
 def test_child():
-    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
-    child.start()
-    child.terminate()
-    child.join(20)
-    assert child.exitcode == -signal.SIGTERM
+    for _ in range(200):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        child.terminate()
+        child.join(20)
+        assert child.exitcode == -signal.SIGTERM
 """
 
 

@@ -17,6 +17,11 @@ STATUS = 128 + signal.SIGTERM  # as a shell says it
 HANDLES = pytest.StashKey[bool]()
 
 
+def _end(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+    pytest.exit("terminated (SIGTERM): what was measured is reported, and the rest is missing", STATUS)
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Handle the signal, where nothing else does. Processes of a side, or that confirm, end at once."""
     config, gate = session.config, session.config.stash[SESSION]
@@ -25,15 +30,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return
-    process = os.getpid()
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
-        if os.getpid() != process:  # a child that was forked, and is meant to end
-            os.kill(os.getpid(), number)
-        pytest.exit("terminated (SIGTERM): what was measured is reported, and the rest is missing", STATUS)
-
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, _end)
     config.stash[HANDLES] = True
 
 
@@ -41,3 +38,25 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Handle it no longer."""
     if config.stash.get(HANDLES, False):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+# A forked child must end at once. Python forgets a signal that arrives while it forks, so the signal waits meanwhile.
+_masks = threading.local()
+
+
+def _before_fork() -> None:
+    _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _in_parent() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
+
+
+def _in_child() -> None:
+    if signal.getsignal(signal.SIGTERM) is _end:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _in_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
