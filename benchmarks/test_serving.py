@@ -15,7 +15,6 @@ import os
 import time
 from functools import cache, lru_cache, partial
 
-import llvmlite.binding as llvm
 import pytest
 import torch
 
@@ -37,8 +36,10 @@ from impl.serving.http.inputs import Decoder
 from impl.serving.http.pickled import PICKLE
 from impl.serving.model.pictures import draw_pictures, drawn
 from impl.serving.model.precision import AGREEMENT, prepare
+from impl.serving.model.snapshot import BITS
 from impl.serving.model.weights import rebuild, source_of
 from impl.shared.cache import CACHE_VARIABLE
+from impl.shared.processor import LEVEL_VARIABLE, features
 from impl.variant import best_of
 
 BASELINE = next(iter(VARIANTS))
@@ -73,9 +74,9 @@ BASELINE_ROUNDS = 3
 # near the third: 139 pairs prove it, and 21 do not. 64 images are timed in the table and not asserted: observed were
 # 11.2 times the baseline, and a proof, 20 pairs of 14 s, takes too long.
 FLOORS = {
-    ("baseline", 1): dict(preloaded=2, memoised=2, optimised=dict(int8=25, bfloat16=15, float32=5)),
-    ("baseline", 8): dict(optimised=dict(int8=8, bfloat16=4, float32=1.5)),
-    ("preloaded", 4): dict(optimised=dict(int8=5, bfloat16=2, float32=1)),
+    ("baseline", 1): dict(preloaded=2, memoised=2, optimised=dict(int8=25, int7=5, bfloat16=15, float32=5)),
+    ("baseline", 8): dict(optimised=dict(int8=8, int7=1.5, bfloat16=4, float32=1.5)),
+    ("preloaded", 4): dict(optimised=dict(int8=5, int7=1, bfloat16=2, float32=1)),
 }
 CLAIMS = [(reference, name, images) for (reference, images), floors in FLOORS.items() for name in floors]
 QUICK_CLAIMS = [claim for claim in CLAIMS if claim[2] == 1]  # a pair of 8 images takes 4 s
@@ -85,12 +86,12 @@ FULL_CLAIMS = [pytest.param(*claim, marks=pytest.mark.full) for claim in CLAIMS 
 WARM_UP = dict(baseline=4)
 
 # Peak memory divided by the reference's: loading the model, and 64 images.
-CEILINGS = dict(preloaded=dict(optimised=dict(int8=0.4, bfloat16=0.6, float32=1.2)))
+CEILINGS = dict(preloaded=dict(optimised=dict(int8=0.4, int7=0.4, bfloat16=0.6, float32=1.2)))
 PEAKS = [(reference, name) for reference, ceilings in CEILINGS.items() for name in ceilings]
 # Throughput divided by that of a matrix product in the same precision, in FLOP/s counted by the layers' definition. The
 # aim is 0.75 for int8; 0.84 to 0.88 were observed (machine and date as in the first line above). With AMX everything
 # but the products weighs more: 0.50 (0.49 to 0.51) of that limit on the last machine above.
-SHARES = dict(int8=0.6, bfloat16=0.6, float32=0.5)
+SHARES = dict(int8=0.6, int7=0.6, bfloat16=0.6, float32=0.5)
 SHARES_AMX = SHARES | dict(int8=0.4)
 SHARED = 16  # images; 64 are as fast and take four times as long
 # 32 clients with one image each against one client with 64: 0.94 to 0.97 observed, and 0.86 to 0.88 with AMX tiles,
@@ -105,6 +106,11 @@ PEER_FLOORS = dict(mosec=0.8, litserve=0.8, openvino_nncf=1)
 # and 1.05.
 RUNTIMES = {"openvino_nncf": openvino_vit.ways, "torchao": torchao_vit.ways}
 RUNTIME_IMAGES, RUNTIME_FLOOR = (1, 8, 16, 64), 1
+NOT_HELD = {"openvino_nncf"}
+# Against this case's own float32, from pixels to logits: images of a call. The aim is 2. int7 with
+# ML_PERFORMANCE_SUITE_LEVEL=avx2: 2.01 (1.89 to 2.14, 57 pairs, which do not prove 2), and 1.7 (1.54 to 1.81) times as
+# fast as torchao's int8 at that level (Intel Xeon, two shared cores, a noisy host, 2026-11-28).
+FLOAT_IMAGES, FLOAT_FLOORS = (8,), dict(int8=2, int7=1.5)
 # The least share of float32's top-1. Less is asked of a precision when it is chosen, because that takes seconds. Some
 # 1,500 pictures prove it if all agree. 1,025 took 300 s beside other work (Intel Xeon with AMX, 2 cores, 2026-11-27).
 PROVEN_AGREEMENT, AGREEMENT_BUDGET, OF_A_SEED = 0.99, 900, 32
@@ -307,9 +313,21 @@ def test_share_of_the_matrix_product(duel, precision):
         for _ in range(repeat):
             multiply()
 
-    shares = SHARES_AMX if llvm.get_host_cpu_features().get("amx-int8") else SHARES
+    shares = SHARES_AMX if "amx-int8" in features() else SHARES
     floor = shares[precision] * repeat * PRODUCT_FLOPS / (SHARED * FLOPS)
     duel(multiply_repeatedly, partial(run, images), floor=floor)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("images", FLOAT_IMAGES)
+def test_against_float32(images, duel, precision):
+    """The best precision of this processor, or of the level that it is held to, against float32; both by this case."""
+    if precision not in FLOAT_FLOORS:
+        pytest.skip(f"this processor serves in {precision}")
+    pixels = drawn(images, 5, 224)
+    plain, ours = (prepare(ServingConfig(precision=name)).run for name in ("float32", precision))
+    work = (lambda: plain(pixels).numpy()), (lambda: ours(pixels).numpy())
+    duel(*work, floor=FLOAT_FLOORS[precision], check=assert_agreement)
 
 
 @pytest.mark.full
@@ -349,8 +367,10 @@ def test_against_peers(peer, duel, serve, clients, note):
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_against_int8_runtimes(runtime, images, duel, precision):
     """The same weights in int8, from pixels to logits: neither decoding nor HTTP. What they prepare is not timed."""
-    if precision != "int8":
+    if precision not in BITS:
         pytest.skip(f"this processor serves in {precision}")
+    if runtime in NOT_HELD and LEVEL_VARIABLE in os.environ:
+        pytest.skip(f"{runtime} cannot be held to a level: with oneDNN at AVX2 it finds no softmax for this processor")
     pixels = drawn(images, 4, 224)
     _, predict = fastest(RUNTIMES[runtime](pixels))
     run = prepare(ServingConfig(precision=precision)).run

@@ -12,8 +12,8 @@ FLOPS = 2 * ROWS * INNER * COLUMNS
 
 
 def packed_product(precision: str) -> Callable[[], object]:
-    """Return oneDNN's matrix product in "int8", "bfloat16" or "float32"; a call takes `FLOPS`."""
-    if precision == "int8":
+    """Return oneDNN's matrix product in "int8" (also for "int7"), "bfloat16" or "float32"; a call takes `FLOPS`."""
+    if precision in ("int8", "int7"):
         left = torch.randint(0, 256, (ROWS, INNER), dtype=torch.uint8)
         right = torch.randint(-127, 128, (COLUMNS, INNER), dtype=torch.int8)
         weights = torch.ops.onednn.qlinear_prepack(right, [ROWS, INNER])

@@ -1,4 +1,4 @@
-"""Both convolutions in int8, and float32 for images with a narrow decision.
+"""Both convolutions in int8, or in int16 without VNNI, and float32 for images with a narrow decision.
 
 Faster than `optimised` because one instruction multiplies 64 pairs of bytes and adds the products. So the second
 convolution takes 3.8 microseconds per image instead of 6.9, and the first 0.5 instead of 1.5. The linear layer, 1 % of
@@ -8,7 +8,9 @@ It costs exactness. A logit is off by up to 0.15 where logits reach 52. That cha
 images whose two largest logits are closer than 0.4 % of the range of all ten. So images below `MARGIN`, some 0.2 % of
 them, are computed again in float32. With that, every prediction on the digit set agrees; the promise is 99.9 %.
 
-It needs AVX512-VNNI. It obeys ONEDNN_MAX_CPU_ISA, which restricts oneDNN's instruction set, as oneDNN does.
+It needs AVX512-VNNI, or AVX2. The latter's product of bytes saturates, and is no faster for the direct convolution than
+floats are for Winograd's; so there Winograd's is computed in 16 bits (`kernel_int16`). ML_PERFORMANCE_SUITE_LEVEL
+chooses between the two (`shared.processor`).
 
 Measured (AMD EPYC (Zen 5), 2 cores, Python 3.11, torch 2.15, 2026-11-23): 22.7 ms for 5,000 images on one core, where
 `optimised` takes 47.7 ms in the same run.
@@ -21,19 +23,27 @@ What was tried, with 10,000 images on the same machine and day:
   and 3 predictions changed, because larger activations are clipped.
 - Recomputing the narrow decisions of each chunk within the chunk: its scratch memory is allocated each time, which
   takes longer than the computation.
+- In 16 bits, on one core held to AVX2 (Intel Xeon, 2026-11-28), the direct first convolution took 10.9 microseconds per
+  image when all pixels of a window were loaded first, which spills registers, and 3.6 when each is used at once. The
+  second one takes 12.5 to 13.2 where floats take 19.7. A processor that starts three vector instructions per cycle, and
+  two of them multiply, cannot gain more.
 - The loop over the inputs fully unrolled: 6.3 microseconds per image on one core instead of 4.5; see `kernel.UNROLLED`.
 """
 
-import os
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from ..shared.processor import features
 from .contract import Evaluation, Evaluator, Images, Labels, checked, only_cpu, score
-from .folding import fold
+from .folding import Folded, fold
 from .sharing import share
+
+if TYPE_CHECKING:
+    from .kernel import FloatPlan
 
 __all__ = ["MARGIN", "build", "missing"]
 
@@ -43,42 +53,31 @@ MARGIN = 0.01
 An int8 logit is off by at most 0.3 % of that range on 10,000 digits, so the difference of two by 0.6 %.
 """
 
-LIMITS_WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE")
-"""The values of ONEDNN_MAX_CPU_ISA without AVX512-VNNI."""
-
 
 def missing() -> str | None:
     """Return why this machine cannot run the variant, or None."""
-    import llvmlite.binding as llvm  # noqa: PLC0415 - importing Numba takes 0.5 s; other variants need not wait for it
-    import numba  # noqa: PLC0415 - likewise
-
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
-    if limit in LIMITS_WITHOUT:
-        return f"int8 needs AVX512-VNNI, and ONEDNN_MAX_CPU_ISA={limit} rules it out"
-    if not llvm.get_host_cpu_features().get("avx512vnni", False):
-        return "int8 needs AVX512-VNNI, which this processor does not have"
-    config: Any = numba.config
-    if config.CPU_NAME is not None and "+avx512vnni" not in (config.CPU_FEATURES or ""):
-        return "int8 needs AVX512-VNNI, and NUMBA_CPU_NAME without +avx512vnni in NUMBA_CPU_FEATURES rules it out"
+    if features().isdisjoint({"avx512vnni", "avx2"}):
+        return "integers are faster than floats only with AVX512-VNNI or AVX2, which this processor does not have"
     return None
 
 
 def build(model: nn.Module, device: str | torch.device = "cpu") -> Evaluator:
     """Return an evaluator of the model's present weights; it ignores later changes of them.
 
-    The processor must have AVX512-VNNI: see `missing`.
+    The processor must have AVX512-VNNI or AVX2: see `missing`.
 
     Raises:
         TypeError: The model is not the network of `model.build`.
         ValueError: A weight has the wrong shape or dtype, or is not finite; or `device` is not the CPU.
     """
     only_cpu(device)
-    from .kernel import predict_float, predict_int8  # noqa: PLC0415 - likewise
-    from .plans import byte_plan, float_plan  # noqa: PLC0415 - likewise
+    from .kernel import predict_float  # noqa: PLC0415 - importing Numba takes 0.5 s, which other variants need not wait for
+    from .plans import float_plan  # noqa: PLC0415 - likewise
 
     folded = fold(model)
     float32 = float_plan(folded)
-    exact, plan = tuple(float32), tuple(byte_plan(folded, float32))
+    exact = tuple(float32)
+    predict, plan = _integers(folded, float32)
 
     def evaluate(images: Images, labels: Labels) -> Evaluation:
         images, labels = checked(images, labels)
@@ -86,8 +85,8 @@ def build(model: nn.Module, device: str | torch.device = "cpu") -> Evaluator:
         predictions = np.empty(len(pixels), np.int64)
         gaps = np.empty(len(pixels), np.float32)
 
-        with torch.profiler.record_function("predict_int8"):
-            share(lambda part: predict_int8(plan, pixels[part], predictions[part], gaps[part]), len(pixels))
+        with torch.profiler.record_function("predict_integers"):
+            share(lambda part: predict(plan, pixels[part], predictions[part], gaps[part]), len(pixels))
         narrow = np.flatnonzero(gaps < MARGIN)
         with torch.profiler.record_function("predict_float"):
             narrow_pixels = pixels[narrow]
@@ -97,3 +96,16 @@ def build(model: nn.Module, device: str | torch.device = "cpu") -> Evaluator:
         return score(torch.from_numpy(predictions), labels)
 
     return evaluate
+
+
+def _integers(folded: Folded, float32: "FloatPlan") -> tuple[Callable[..., None], tuple[Any, ...]]:
+    """Return the kernel for this processor's integers, and its plan."""
+    from . import plans  # noqa: PLC0415 - see `build`
+
+    if "avx512vnni" in features():
+        from .kernel import predict_int8  # noqa: PLC0415 - likewise
+
+        return predict_int8, tuple(plans.byte_plan(folded, float32))
+    from .kernel_int16 import predict_int16  # noqa: PLC0415 - likewise
+
+    return predict_int16, tuple(plans.word_plan(folded, float32))

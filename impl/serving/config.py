@@ -12,7 +12,7 @@ from pathlib import Path
 __all__ = ["CIFAR10", "LIMITS", "PRECISIONS", "ServingConfig", "is_loopback"]
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-PRECISIONS = ("auto", "int8", "bfloat16", "float32")
+PRECISIONS = ("auto", "int8", "int7", "bfloat16", "float32")
 NAME = re.compile(r"\w{1,100}", re.ASCII)
 
 # The least and the greatest value of each number, and whether it must be whole. A thread waits for each image that may

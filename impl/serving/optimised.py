@@ -2,8 +2,9 @@
 
 Why it is faster than `preloaded`:
 
-- Precision: int8 where the processor has VNNI, bfloat16 where it has that, float32 through oneDNN elsewhere; see
-  `model.int8`, `model.vit` and `model.precision`. A matrix product reaches 1,720, 857 and 339 GFLOP/s; `preloaded` runs
+- Precision: int8 where the processor has VNNI, bfloat16 where it has that, seven bits with AVX2 (`model.septets`), and
+  float32 through oneDNN elsewhere; see `model.int8`, `model.vit` and `model.precision`. A matrix product in int8,
+  bfloat16 and float32 reaches 1,720, 857 and 339 GFLOP/s; `preloaded` runs
   at 166.
 - In int8 a forward pass is one compiled function without the interpreter, which one core runs alone or all cores run
   together on one image (`model.kernel`), in pieces that an idle core can take over (`model.pieces`).

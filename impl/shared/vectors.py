@@ -236,6 +236,11 @@ class Accumulator:
         """The sum at this point of the code."""
         return self._writer.builder.load(self._place)
 
+    def add(self, value: Any) -> None:
+        """Add a vector."""
+        add = self._writer.builder.add if self._whole else self._writer.add
+        self._writer.builder.store(add(value, self.value), self._place)
+
     def add_product(self, left: Any, right: Any) -> None:
         """Add left * right; of bytes, those of `left` are unsigned and those of `right` signed."""
         multiply_add = self._writer.dot_bytes if self._whole else self._writer.multiply_add

@@ -7,14 +7,17 @@ import sys
 import numpy as np
 import pytest
 import torch
+from numba import njit
 
 from impl.evaluation import VARIANTS, UnsupportedError, low_precision
 from impl.evaluation import model as network
 from impl.evaluation.folding import fold
 from impl.evaluation.kernel import predict_float
-from impl.evaluation.plans import float_plan
+from impl.evaluation.kernel_int16 import multiply_patches_int16, pool_products_int16, transform_patches_int16
+from impl.evaluation.plans import first_layer, float_plan, word_plan
+from impl.shared.processor import LEVEL_VARIABLE, features
 
-needs_vnni = pytest.mark.skipif(low_precision.missing() is not None, reason=str(low_precision.missing()))
+needs_integers = pytest.mark.skipif(low_precision.missing() is not None, reason=str(low_precision.missing()))
 
 
 def random_model(seed):
@@ -28,6 +31,13 @@ def random_model(seed):
         for tensor in (norm.bias.data, norm.running_mean):
             tensor.normal_()
     return model.eval()
+
+
+@njit
+def second_layer(pooled, weights, scale, bias, patches, products, features):
+    transform_patches_int16(pooled, patches)
+    multiply_patches_int16(patches, weights, products)
+    pool_products_int16(products, scale, bias, features)
 
 
 def random_images(count):
@@ -45,7 +55,7 @@ def test_random_weights(seed, wide):
     assert (torch.from_numpy(predictions) == VARIANTS["baseline"](model)(images, labels).predictions).all()
 
 
-@pytest.mark.parametrize("variant", ["optimised", pytest.param("low_precision", marks=needs_vnni)])
+@pytest.mark.parametrize("variant", ["optimised", pytest.param("low_precision", marks=needs_integers)])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 8, 9, 200, 201, 1_000])
 def test_any_count_on_any_number_of_threads(variant, threads, count, model, images, labels):
@@ -56,7 +66,48 @@ def test_any_count_on_any_number_of_threads(variant, threads, count, model, imag
     assert (result.correct, result.total, result.accuracy) == (expected.correct, expected.total, expected.accuracy)
 
 
-@needs_vnni
+@pytest.fixture(params=["avx512vnni", "avx2"])
+def integers(request, monkeypatch):
+    """The instruction set that `low_precision` computes with; it compiles for the processor all the same."""
+    if request.param not in features():
+        pytest.skip(f"this processor has no {request.param}")
+    monkeypatch.setattr(low_precision, "features", lambda: frozenset({request.param}))
+    return request.param
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_integers_on_random_weights(seed, integers):
+    """Where no decision is narrow, the integers alone decide as float32 does, whichever instructions they use."""
+    folded = fold(random_model(seed))
+    images, labels = random_images(203)
+    predict, plan = low_precision._integers(folded, float_plan(folded))
+    predictions, gaps = np.full(203, -1), np.full(203, np.nan, np.float32)
+    predict(plan, images.view(203, -1).numpy(), predictions, gaps)
+    expected = VARIANTS["baseline"](random_model(seed))(images, labels).predictions.numpy()
+    assert (predictions == expected)[gaps >= low_precision.MARGIN].all()
+    assert (gaps >= low_precision.MARGIN).sum() > 50
+    assert {"avx512vnni": "predict_int8", "avx2": "predict_int16"}[integers] == predict.__name__
+
+
+def test_the_greatest_sums_of_int16_fit_32_bits():
+    """Winograd transforms these weights to +-1 everywhere, so their step could be so small that sums wrap around."""
+    line = np.array([1.0, 2.0, -1.0])
+    taps = np.broadcast_to(np.outer(line, line)[:, :, None, None], (3, 3, 32, 64))
+    folded = fold(random_model(0))._replace(
+        weights1=np.ones((9, 32)), bias1=np.zeros(32), weights2=taps.reshape(9, 32, 64)
+    )
+    plan, step = word_plan(folded, float_plan(folded)), first_layer(folded)[2]
+    pooled = np.zeros((12, 12, 32), np.int16)
+    pooled[:3, :3] = 255 * (taps[..., 0] > 0)
+    found = np.empty((25, 64), np.float32)
+    scratch = np.empty(16 * 25 * 32, np.int16), np.empty(16 * 25 * 64, np.int32)
+    second_layer(pooled, plan.weights2, plan.scale2, np.zeros(64, np.float32), *scratch, found)
+    windows = (pooled[y : y + 3, x : x + 3, :, None] * taps * step[:, None] for y in range(2) for x in range(2))
+    expected = max(window.sum(axis=(0, 1, 2))[0] for window in windows)
+    assert found[0] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.usefixtures("integers")
 def test_flat_images_and_a_dead_channel(model, labels):
     """Uniform images, and a channel of zero weights, whose quantisation scale would be 0."""
     flat = torch.stack([torch.full((28, 28), value, dtype=torch.uint8) for value in (0, 127, 255)])
@@ -68,18 +119,11 @@ def test_flat_images_and_a_dead_channel(model, labels):
         assert (VARIANTS["low_precision"](network_model)(flat, labels[:3]).predictions == expected).all()
 
 
-@pytest.mark.parametrize("limit", ["AVX2", "avx512_core", "SSE41"])
-def test_without_the_instructions(limit, model, images, labels, monkeypatch):
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
-    with pytest.raises(UnsupportedError, match=f"int8 needs AVX512-VNNI, and ONEDNN_MAX_CPU_ISA={limit.upper()} rules"):
+def test_on_an_older_processor(model, images, labels, monkeypatch):
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "+avx,-avx2")
+    with pytest.raises(UnsupportedError, match="only with AVX512-VNNI or AVX2, which this processor does not have"):
         VARIANTS["low_precision"](model)
     assert VARIANTS["optimised"](model)(images, labels).total == len(images)
-
-
-def test_on_an_older_processor(monkeypatch):
-    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: {"avx2": True})
-    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
-    assert low_precision.missing() == "int8 needs AVX512-VNNI, which this processor does not have"
 
 
 def test_without_a_compiler(model, monkeypatch):
@@ -102,9 +146,5 @@ def test_compiled_for_another_processor():
         "a, b = (VARIANTS[name](model)(*data).predictions for name in ('baseline', 'optimised'))\n"
         "assert (a == b).all()\n"
     )
-    settings = {
-        "NUMBA_CPU_NAME": "haswell",
-        "NUMBA_CPU_FEATURES": "+avx2,+fma",
-        "ONEDNN_MAX_CPU_ISA": "AVX2",
-    }
+    settings = {LEVEL_VARIABLE: "avx2"}
     subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, **settings})

@@ -34,6 +34,15 @@ def test_what_does_not_matter_makes_none():
     assert machine.differences(here, {**here, "numpy": "1.0", "python_full": "CPython 3.11.0"}) == []
 
 
+def test_what_numba_is_told_to_leave_out_is_not_there(monkeypatch):
+    flags = frozenset({"avx2", "avx512f", "avx512_vnni", "amx_int8"})
+    monkeypatch.setattr(machine, "processor", lambda: ("P", flags))
+    monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)
+    assert machine.describe()["instruction_sets"] == ["avx2", "avx512f", "avx512_vnni", "amx_int8"]
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "+avx2,+avx512f,-avx512vnni,-amx-int8")
+    assert machine.describe()["instruction_sets"] == ["avx2", "avx512f"]
+
+
 def test_a_run_without_a_description_is_unlike():
     assert machine.differences(machine.describe(), None)
     assert machine.differences(machine.describe(), {})

@@ -13,12 +13,16 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from numba import njit
 
 from impl.serving import ServingConfig
 from impl.serving.model import kernel, precision, tiles
 from impl.serving.model.cores import Engine, Team
 from impl.serving.model.int8 import Int8Vit, quantised
+from impl.serving.model.products import PANEL, ROWS
 from impl.serving.model.rows import encode, softmax, step_of
+from impl.serving.model.septets import multiply_septets
+from impl.serving.model.snapshot import BITS
 from impl.serving.model.vit import FloatVit, plan_of, split_vit
 from tests.serving.conftest import TINY
 
@@ -57,14 +61,14 @@ def model():
 
 def runner(model, name, mean=NONE, std=ONES, team=ALONE):
     plan, parts = plan_of(model, mean, std), split_vit(model)
-    if name == "int8":
-        return partial(Int8Vit(plan, quantised(plan, parts)).logits, team=team)
+    if bits := BITS.get(name):
+        return partial(Int8Vit(plan, quantised(plan, parts, bits), bits=bits).logits, team=team)
     return partial(FloatVit(plan, parts, getattr(torch, name)).logits, team=team)
 
 
 @pytest.mark.parametrize(
     ("name", "tolerance"),
-    [("float32", 1e-5), pytest.param("bfloat16", 0.02, marks=bfloat16.marks), ("int8", 0.02)],
+    [("float32", 1e-5), pytest.param("bfloat16", 0.02, marks=bfloat16.marks), ("int8", 0.02), ("int7", 0.04)],
 )
 @pytest.mark.parametrize("count", [1, 2, 19])
 def test_logits(name, tolerance, count, model):
@@ -78,7 +82,7 @@ def test_logits(name, tolerance, count, model):
             assert (logits - expected).abs().max() <= tolerance * expected.abs().max()
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("float32", 1e-4), ("int8", 0.02)])
+@pytest.mark.parametrize(("name", "tolerance"), [("float32", 1e-4), ("int8", 0.02), ("int7", 0.04)])
 def test_normalisation(name, tolerance, model):
     images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.1)
@@ -88,10 +92,11 @@ def test_normalisation(name, tolerance, model):
     assert (logits - expected).abs().max() <= tolerance * expected.abs().max()
 
 
-def test_logits_do_not_depend_on_the_other_images_in_the_batch(model):
+@pytest.mark.parametrize("name", BITS)
+def test_logits_do_not_depend_on_the_other_images_in_the_batch(name, model):
     images = torch.randint(0, 256, (9, 3, 64, 64), dtype=torch.uint8)
     images[1:] //= 3
-    run = runner(model, "int8")
+    run = runner(model, name)
     assert torch.equal(run(images)[:1], run(images[:1]))
 
 
@@ -212,30 +217,32 @@ def test_widths_that_the_kernel_does_not_support(side, hidden, heads):
 @pytest.mark.parametrize(
     ("patch", "hidden", "heads", "classes"), [(14, 96, 6, 1000), (28, 160, 2, 1), (8, 64, 4, 17), (32, 64, 1, 16)]
 )
-def test_unusual_widths(patch, hidden, heads, classes):
+@pytest.mark.parametrize(("name", "tolerance"), [("int8", 0.03), ("int7", 0.06)])
+def test_unusual_widths(patch, hidden, heads, classes, name, tolerance):
     """Patches that are no multiple of the kernel's step, heads of 5 vectors, tokens and classes that fill no vector."""
     side = 96 if patch == 32 else 112
     model = transformer(side, patch, 2, heads, hidden, 2 * hidden, classes=classes)
     images = torch.randint(0, 256, (3, 3, side, side), dtype=torch.uint8)
     with torch.inference_mode():
-        expected, logits = model(images / 255), runner(model, "int8")(images)
+        expected, logits = model(images / 255), runner(model, name)(images)
     assert logits.shape == (3, classes)
-    assert (logits - expected).abs().max() <= 0.03 * expected.abs().max()
+    assert (logits - expected).abs().max() <= tolerance * max(1, expected.abs().max())
 
 
-def test_a_processor_without_the_instruction_computes_the_same(model):
+@pytest.mark.parametrize(("name", "bits"), BITS.items())
+def test_a_processor_without_the_instruction_computes_the_same(name, bits, model):
     """Numba compiles for a generic processor, in a separate process."""
     torch.manual_seed(4)
     plan, images = plan_of(model, NONE, ONES), torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
-    expected = runner(model, "int8")(images)
+    expected = runner(model, name)(images)
     script = (
         "import sys, torch; from impl.serving.model.cores import Team; from impl.serving.model.int8 import Int8Vit; "
-        "plan, arrays, images = torch.load(sys.argv[1], weights_only=False); "
-        "torch.save(Int8Vit(plan, arrays).logits(images, Team()), sys.argv[1])"
+        "plan, arrays, bits, images = torch.load(sys.argv[1], weights_only=False); "
+        "torch.save(Int8Vit(plan, arrays, bits=bits).logits(images, Team()), sys.argv[1])"
     )
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/work.pt"
-        torch.save((plan, quantised(plan, split_vit(model)), images), path)
+        torch.save((plan, quantised(plan, split_vit(model), bits), bits, images), path)
         settings = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
         subprocess.run([sys.executable, "-c", script, path], env={**os.environ, **settings}, check=True)
         logits = torch.load(path)
@@ -249,13 +256,43 @@ def decoded(codes, step, zero):
 @pytest.mark.parametrize(
     "row", [normal(100), normal(64) * 1e6, np.abs(normal(33)), -np.abs(normal(33)), np.zeros(7, "f4")]
 )
-def test_quantise(row):
-    codes = np.empty(row.shape, np.uint8)
-    step, zero = step_of(row)
+@pytest.mark.parametrize(("kind", "greatest"), [(np.uint8, 255), (np.int8, 127)])
+def test_quantise(row, kind, greatest):
+    codes = np.empty(row.shape, kind)
+    step, zero = step_of(row, np.float32(greatest))
     encode(row, step, zero, codes)
     span = max(row.max(), 0) - min(row.min(), 0)
-    assert np.abs(decoded(codes, step, zero) - row).max() <= 1.01 * span / 255
+    assert codes.min() >= 0
+    assert np.abs(decoded(codes, step, zero) - row).max() <= 1.01 * span / greatest
     assert ((codes == zero) | (row != 0)).all(), "a 0 was not quantised to the zero point"
+
+
+@njit
+def septets(codes, of_rows, panels, of_columns, out, add):
+    inner = codes.shape[1]
+    blocks, width = len(codes) // ROWS, out.shape[1]
+    multiply_septets(codes, inner, of_rows, blocks, panels, of_columns, 0, len(panels), out, width, add)
+
+
+@pytest.mark.parametrize("add", [False, True])
+@pytest.mark.parametrize("sign", [-1, 0, 1], ids=["least", "random", "greatest"])
+def test_seven_bits_are_multiplied_exactly(sign, add):
+    """Also where every product is the greatest possible, and would saturate if weights were two greater."""
+    rows, inner, columns = 20, 64, 96
+    codes = random.integers(0, 128, (rows, inner), np.int8) if sign == 0 else np.full((rows, inner), 127, np.int8)
+    weights = (
+        random.integers(-63, 64, (columns, inner), np.int8)
+        if sign == 0
+        else np.full_like(codes, 63 * sign, shape=(columns, inner))
+    )
+    panels = np.ascontiguousarray(weights.reshape(columns // PANEL, PANEL, inner // 4, 4).transpose(0, 2, 1, 3))
+    of_rows = np.ones(rows, np.float32), np.arange(rows, dtype=np.float32)
+    totals = weights.sum(axis=1, dtype=np.float32)
+    of_columns = np.ones(columns, np.float32), totals, np.arange(columns, dtype=np.float32)
+    out = np.full((rows, columns), 1000, np.float32)
+    expected = codes.astype(np.float32) @ weights.T.astype(np.float32) - np.outer(of_rows[1], totals) + of_columns[2]
+    septets(codes, of_rows, panels.reshape(len(panels), -1), of_columns, out, add)
+    assert (out == expected + 1000 * add).all()
 
 
 @pytest.mark.parametrize("rows", [normal(6, 48) * 3, normal(6, 64) * 40, normal(6, 32) - 200, normal(6, 16) + 1e4])
@@ -285,7 +322,7 @@ def test_the_engine_raises_an_error_from_any_part():
         Engine(fail, 2)(torch.arange(20))
 
 
-@pytest.mark.parametrize("name", ["int8", bfloat16, "float32"])
+@pytest.mark.parametrize("name", ["int8", "int7", bfloat16, "float32"])
 def test_every_precision_can_be_forced(name):
     prepared = precision.prepare(ServingConfig(model=TINY, precision=name))
     assert prepared.precision == name
@@ -317,10 +354,15 @@ def test_a_precision_that_disagrees_with_float32_is_not_used(monkeypatch, caplog
 
 
 def test_a_processor_without_the_instructions(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert precision.available() == ["float32"]
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    assert precision.available() == ["bfloat16", "float32"]
+    for features, expected in {
+        "": ["float32"],
+        "+avx2,-avx512vnni": ["int7", "float32"],
+        "+avx2,+avx512f,+avx512vnni": ["int8", "float32"],
+        "+avx2,+avx512bf16": ["int7", "bfloat16", "float32"],
+        "+amx-int8,+amx-bf16": ["int8", "bfloat16", "float32"],
+    }.items():
+        monkeypatch.setenv("NUMBA_CPU_FEATURES", features)
+        assert precision.available() == expected
 
 
 def test_another_kind_of_network():

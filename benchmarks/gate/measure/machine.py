@@ -36,15 +36,23 @@ ALIKE = ("processor", "cores", "instruction_sets", "python", "torch")
 def describe() -> dict[str, Any]:
     """Return the description, in JSON types, without importing the libraries."""
     model, flags = processor()
+    # What Numba is told to leave out, in LLVM's names: avx512vnni, amx-int8.
+    left_out = {name[1:] for name in os.environ.get("NUMBA_CPU_FEATURES", "").split(",") if name.startswith("-")}
     return {
         "processor": model,
         "cores": cores(),
-        "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
+        "instruction_sets": [
+            name for name in INSTRUCTION_SETS if name in flags and left_out.isdisjoint(_llvm_names(name))
+        ],
         "system": platform.system(),
         "python": ".".join(platform.python_version_tuple()[:2]),
         "python_full": f"{platform.python_implementation()} {platform.python_version()}",
         **{name: version(name) for name in LIBRARIES},
     }
+
+
+def _llvm_names(flag: str) -> tuple[str, str]:
+    return flag.replace("_", ""), flag.replace("_", "-")
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, frozenset[str]]:

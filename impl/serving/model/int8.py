@@ -5,7 +5,11 @@ weights are half the size: a single image is limited by reading them. `kernel.fo
 Weights have a quantisation step per column. Activations have a step and a zero point per token, computed at run time.
 So no images are needed to calibrate, and an answer does not depend on the other images of its batch.
 
-What it costs: logits are off by some 1 %, which `precision` checks. Importing Numba takes half a second of the start.
+Without VNNI, activations and weights have seven bits (`septets`): AVX2 multiplies these more than twice as fast as
+floats.
+
+What it costs: logits are off by some 1 %, with seven bits by twice that, which `precision` checks. Importing Numba
+takes half a second of the start.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,11 +43,12 @@ PRODUCTS = ("qkv", "out", "up", "down")
 NORMS = ("norm1", "norm2")
 
 
-def quantised(plan: Plan, parts: Sequence[Weights]) -> dict[str, Array]:
+def quantised(plan: Plan, parts: Sequence[Weights], bits: int = 8) -> dict[str, Array]:
     """Return the parts of `vit.split_vit` in the layout that `Int8Vit` takes, to be stored and mapped into memory.
 
     Matrices become panels of bytes, as `kernel.forward` takes them, with the scales and totals of their columns; those
-    of all layers are stacked. The head stays float32: it is small, and decides the prediction.
+    of all layers are stacked. The head stays float32: it is small, and decides the prediction. `bits`, 8 or 7, are
+    those of weights and activations.
 
     Raises:
         TypeError: The kernel does not support the widths of this transformer.
@@ -63,7 +68,7 @@ def quantised(plan: Plan, parts: Sequence[Weights]) -> dict[str, Array]:
     arrays["head.weight"] = np.ascontiguousarray(np.pad(arrays["head.weight"], ((0, more), (0, 0))).T)
     arrays["head.bias"] = np.pad(arrays["head.bias"], (0, more))
     for name, layers in (("embed", [first]), *((name, blocks) for name in PRODUCTS)):
-        columns = [_columns(layer[f"{name}.weight"], layer[f"{name}.bias"]) for layer in layers]
+        columns = [_columns(layer[f"{name}.weight"], layer[f"{name}.bias"], bits) for layer in layers]
         arrays.update({f"{name}.{kind}": np.stack([layer[kind] for layer in columns]) for kind in columns[0]})
     for name in NORMS:
         for kind in ("weight", "bias"):
@@ -71,9 +76,9 @@ def quantised(plan: Plan, parts: Sequence[Weights]) -> dict[str, Array]:
     return arrays
 
 
-def _columns(weight: torch.Tensor, bias: torch.Tensor) -> dict[str, Array]:
+def _columns(weight: torch.Tensor, bias: torch.Tensor, bits: int) -> dict[str, Array]:
     """Quantise one matrix, float32 [columns, inner]."""
-    scales = weight.abs().amax(dim=1).clamp_min(1e-12) / 127
+    scales = weight.abs().amax(dim=1).clamp_min(1e-12) / (2 ** (bits - 1) - 1)
     codes = torch.round(weight / scales[:, None]).to(torch.int8)
     totals = codes.sum(dim=1, dtype=torch.int32) * scales
     codes = torch.nn.functional.pad(codes, (0, -codes.shape[1] % STEP))
@@ -89,7 +94,7 @@ def _columns(weight: torch.Tensor, bias: torch.Tensor) -> dict[str, Array]:
 class Buffers:
     """The memory that a forward pass of up to `count` images writes to."""
 
-    def __init__(self, count: int, sizes: tuple[int, ...], *, tiles: bool) -> None:
+    def __init__(self, count: int, sizes: tuple[int, ...], *, tiles: bool, bits: int) -> None:
         """Allocate. The number of rows is rounded up, because a product writes whole blocks of rows."""
         self.count, (tokens, window, hidden, wide, classes) = count, sizes
         block, more = (PAIR, PADDING) if tiles else (ROWS, 0)
@@ -99,7 +104,7 @@ class Buffers:
         self.arrays = (
             self.windows,
             *(
-                np.zeros((width // DEPTH, rows, DEPTH) if tiles else (rows, width), np.uint8)
+                np.zeros((width // DEPTH, rows, DEPTH) if tiles else (rows, width), np.uint8 if bits == 8 else np.int8)
                 for width in (window, hidden, wide)
             ),
             np.zeros(rows, np.float32),
@@ -119,10 +124,17 @@ class Int8Vit:
         chunk: The images that it is fastest with, when each core has images of its own.
     """
 
-    def __init__(self, plan: Plan, arrays: Mapping[str, Array], *, tiles: bool = True) -> None:
+    def __init__(self, plan: Plan, arrays: Mapping[str, Array], *, bits: int = 8, tiles: bool = True) -> None:
         """Use the arrays of `quantised` without copying them; they may be mapped from a file.
 
-        AMX multiplies where the processor has it and the widths are multiples of a tile's, unless `tiles` is false.
+        AMX multiplies eight bits where the processor has it and the widths are multiples of a tile's, unless `tiles` is
+        false.
+
+        Args:
+            plan: What is known of the model.
+            arrays: As `quantised` returns them for the same `bits`.
+            bits: 8, or 7 for `septets`.
+            tiles: Whether AMX may multiply.
         """
         self.plan = plan
         kept = {name: value.view(np.ndarray) for name, value in arrays.items()}
@@ -138,7 +150,10 @@ class Int8Vit:
         tokens, hidden = self.positions.shape
         window = kept["embed.panels"].shape[2] // PANEL
         self._sizes = tokens, window, hidden, kept["up.bias"].shape[1], len(kept["head.bias"])
-        self.tiles = tiles and all(width % DEPTH == 0 for width in (window, hidden, self._sizes[3])) and granted()
+        self.bits = bits
+        self.tiles = (
+            tiles and bits == 8 and all(width % DEPTH == 0 for width in (window, hidden, self._sizes[3])) and granted()
+        )
         self.chunk = CHUNK_OF_TILES if self.tiles else CHUNK
         self._free: list[Buffers] = []
         std = np.asarray(plan.std)
@@ -174,5 +189,5 @@ class Int8Vit:
         try:
             buffers = self._free.pop()
         except IndexError:
-            buffers = Buffers(max(count, self.chunk), self._sizes, tiles=self.tiles)
-        return buffers if buffers.count >= count else Buffers(count, self._sizes, tiles=self.tiles)
+            buffers = Buffers(max(count, self.chunk), self._sizes, tiles=self.tiles, bits=self.bits)
+        return buffers if buffers.count >= count else Buffers(count, self._sizes, tiles=self.tiles, bits=self.bits)

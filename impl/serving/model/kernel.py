@@ -6,8 +6,8 @@ answer requests compete, once per product, which is 150 times per image; and it 
 The members of a team share out the columns of each matrix product and the rows of everything else, in pieces. A step
 begins when all pieces of the step before are done (`pieces`).
 
-Codes are uint8 in one of two layouts, and what multiplies them is chosen by it when the function is compiled: [rows,
-width] for `products.multiply_bytes`, or [width / 64, rows, 64] for `tiles.multiply_tiles`.
+What multiplies codes is chosen by their array when the function is compiled: `tiles.multiply_tiles` for uint8 [width /
+64, rows, 64], `products.multiply_bytes` for uint8 [rows, width], and `septets.multiply_septets` for int8 [rows, width].
 """
 
 import numpy as np
@@ -17,12 +17,16 @@ from ...shared.kept import kept
 from .pieces import PIECES, pieces_of_step
 from .products import FEW, LANES, ROWS, multiply_bytes, multiply_floats
 from .rows import ONE, OPTIONS, encode, gelu, layer_norm, softmax, step_of
+from .septets import multiply_septets
 from .tiles import DEPTH, multiply_tiles
 
 __all__ = ["LAYER_STEPS", "STEPS", "cut", "forward"]
 
 STEPS, LAYER_STEPS = 3, 9
 """Steps of `forward`: before the layers, and in each layer."""
+
+SEVEN_BITS = np.iinfo(np.int8).max
+"""The greatest code of seven bits."""
 
 
 @njit(**OPTIONS)
@@ -56,6 +60,10 @@ def _product(piece, pieces, scratch, codes, steps, zeros, rows, weights, layer, 
     if codes.ndim == 3:
         of_rows, of_columns = (steps, zeros), (scales, totals, bias)
         multiply_tiles(scratch, rows, codes, of_rows, panels, of_columns, first, last, coming, out, add)
+    elif np.iinfo(codes.dtype).max == SEVEN_BITS:  # a constant, so that only one of the two is compiled
+        inner, blocks = codes.shape[1], (rows + ROWS - 1) // ROWS
+        of_rows, of_columns = (steps, zeros), (scales, totals, bias)
+        multiply_septets(codes, inner, of_rows, blocks, panels, of_columns, first, last, out, out.shape[1], add)
     else:
         inner, blocks = codes.shape[1], (rows + ROWS - 1) // ROWS
         multiply_bytes(
@@ -80,7 +88,7 @@ def _product(piece, pieces, scratch, codes, steps, zeros, rows, weights, layer, 
 @njit(**OPTIONS)
 def _quantise(row, i, codes, steps, zeros):
     """Quantise `row`, float32 [n], to row `i` of the codes."""
-    steps[i], zeros[i] = step_of(row)
+    steps[i], zeros[i] = step_of(row, np.float32(np.iinfo(codes.dtype).max))
     if codes.ndim == 3:
         for j in range(len(codes)):
             encode(row[j * DEPTH : (j + 1) * DEPTH], steps[i], zeros[i], codes[j, i])

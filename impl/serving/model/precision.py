@@ -6,8 +6,7 @@ more precise one is tried. Agreement is measured once per set of weights and kep
 
 import logging
 
-import torch
-
+from ...shared.processor import features
 from ...shared.sealed import DamagedError, read_seal, write_seal
 from ..config import ServingConfig
 from .pictures import drawn
@@ -18,7 +17,7 @@ __all__ = ["AGREEMENT", "COMPARED", "available", "drawn", "prepare"]
 
 log = logging.getLogger(__name__)
 
-AGREEMENT = {"int8": 0.97, "bfloat16": 0.99}
+AGREEMENT = {"int8": 0.97, "int7": 0.97, "bfloat16": 0.99}
 """The least share of pictures with the top-1 of float32."""
 COMPARED = 256
 """Pictures that the share is measured on."""
@@ -26,12 +25,13 @@ COMPARED = 256
 
 def available() -> list[str]:
     """Return the precisions this processor has instructions for, the fastest first and float32 last."""
-    has = torch.cpu.get_capabilities()
-    precisions = ["float32"]
-    if has.get("avx512_bf16") or has.get("amx_bf16"):
+    has, precisions = features(), ["float32"]
+    if has & {"avx512bf16", "amx-bf16"}:
         precisions.insert(0, "bfloat16")
-    if has.get("avx512_vnni") or has.get("amx_int8"):
+    if has & {"avx512vnni", "amx-int8"}:
         precisions.insert(0, "int8")
+    elif "avx2" in has:
+        precisions.insert(0, "int7")
     return precisions
 
 

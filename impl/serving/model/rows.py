@@ -13,7 +13,7 @@ OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "nump
 """Numba's options for all compiled functions of the transformer."""
 
 EPSILON = np.float32(1e-6)  # of the LayerNorms in torchvision's vision transformers
-ZERO, HALF, ONE, LEVELS = np.float32(0), np.float32(0.5), np.float32(1), np.float32(255)
+ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 SIGN = np.uint32(0x80000000)
 MAGNITUDE = np.int32(0x7FFFFFFF)
 LEAST = np.float32(-1e30)
@@ -31,8 +31,11 @@ def as_float(_context, bits):
 
 
 @njit(**OPTIONS)
-def step_of(row):
-    """Return the step and the zero point that `encode` takes for `row`, float32 [n]. 0 is coded exactly."""
+def step_of(row, greatest):
+    """Return the step and the zero point that `encode` takes for `row`, float32 [n], and codes up to `greatest`.
+
+    0 is coded exactly.
+    """
     # Floats of one sign sort like their bits as integers, and LLVM vectorises the maximum of integers.
     bits, signed = row.view(np.uint32), row.view(np.int32)
     low, high = np.uint32(0), np.int32(0)
@@ -42,7 +45,7 @@ def step_of(row):
     least, most = ZERO, as_float(high)
     if low > SIGN:
         least = as_float(np.int32(low))
-    step = (most - least) / LEVELS
+    step = (most - least) / greatest
     if not step > ZERO:
         step = ONE
     return step, np.floor(-least * (ONE / step) + HALF)
@@ -50,10 +53,10 @@ def step_of(row):
 
 @njit(**OPTIONS)
 def encode(row, step, zero, codes):
-    """Quantise `row`, float32 [n], to `codes`, uint8 [n]."""
-    inverse, shift = ONE / step, zero + HALF
+    """Quantise `row`, float32 [n], to `codes`, uint8 [n], or int8 [n] without negative ones."""
+    inverse, shift, greatest = ONE / step, zero + HALF, np.float32(np.iinfo(codes.dtype).max)
     for j in range(len(row)):
-        codes[j] = np.uint8(np.int32(min(max(row[j] * inverse + shift, ZERO), LEVELS)))
+        codes[j] = np.uint8(np.int32(min(max(row[j] * inverse + shift, ZERO), greatest)))
 
 
 @njit(**OPTIONS)

@@ -34,6 +34,9 @@ LAYOUT = 4
 SEAL = "seal.json"
 """The snapshot's seal, written last: a folder without it is not complete."""
 
+BITS = {"int8": 8, "int7": 7}
+"""Of the precisions that `int8.Int8Vit` computes in."""
+
 Runner = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -83,8 +86,8 @@ def load_or_make(config: ServingConfig, source: Source, precision: str, agreemen
             log.warning("the snapshot in %s is damaged, and is made anew: %s", precision, error)
         model, _ = build(config)
         if type(model).__name__ != "VisionTransformer":
-            if precision == "int8":
-                raise TypeError(f"int8 is for vision transformers, and {config.model} is none: use another precision")  # noqa: B904 - a missing snapshot is not its cause
+            if precision in BITS:
+                raise TypeError(f"{precision} is for vision transformers, and {config.model} is none: use another one")  # noqa: B904 - a missing snapshot is not its cause
             return _without_snapshot(model, source, precision, agreement)
         _write(folder, model, source, identity)
         plan, engine = _open(folder, identity)
@@ -103,14 +106,14 @@ def _open(folder: Path, identity: Mapping[str, str]) -> tuple[Plan, Engine]:
     seal, precision = read_seal(folder / SEAL, identity), identity["precision"]
     said = seal.facts["plan"]
     plan = Plan(**{**said, "mean": tuple(said["mean"]), "std": tuple(said["std"])})
-    if precision == "int8":
+    if precision in BITS:
         with ThreadPoolExecutor(1) as pool:
             checked = pool.submit(seal.contents)
             from . import int8  # noqa: PLC0415 - Numba takes half a second, which only this precision needs, and in which the files are checked
 
             contents = checked.result()
         arrays = {Path(name).stem: _array(content) for name, content in contents.items()}
-        model = int8.Int8Vit(plan, arrays)
+        model = int8.Int8Vit(plan, arrays, bits=BITS[precision])
         return plan, Engine(model.logits, model.chunk)
     seal.contents()
     from safetensors.torch import load_file  # noqa: PLC0415 - int8 does not need it
@@ -131,10 +134,10 @@ def _write(folder: Path, model: nn.Module, source: Source, identity: Mapping[str
     """Write the snapshot of a model, and its seal last."""
     plan, parts = plan_of(model, source.mean, source.std), split_vit(model)
     names = []
-    if identity["precision"] == "int8":
+    if bits := BITS.get(identity["precision"]):
         from .int8 import quantised  # noqa: PLC0415 - see above
 
-        for name, array in quantised(plan, parts).items():
+        for name, array in quantised(plan, parts, bits).items():
             names.append(f"{name}.npy")
             write_whole(folder / names[-1], partial(np.save, arr=np.ascontiguousarray(array)))
     else:
