@@ -48,7 +48,7 @@ SIZES = {1: 20, TASK: 3}
 # 19.8 for `optimised` and no more.
 FLOORS = dict(optimised=20, low_precision=20)
 # Without AVX-512 a vector takes two or four instructions.
-FLOORS_NARROW = dict(optimised=6, low_precision=10)
+FLOORS_NARROW = dict(optimised=6, low_precision=20)
 IMAGES = 4_000
 QUICK_IMAGES = 2_000
 
@@ -64,8 +64,8 @@ PEERS = {"onnxruntime": onnxruntime_cnn.ways, "openvino": openvino_cnn.ways}
 PEER_FLOOR = 1
 
 # Integers against the best variant in float32, for all 10,000 images. The aim is 1.5. With
-# ML_PERFORMANCE_SUITE_LEVEL=avx2, in 16 bits: 1.43 (1.36 to 1.48); at 4,000 images without it, in int8: 1.86 (1.75 to
-# 1.97; Intel Xeon with AMX, two shared cores, 2026-11-28).
+# ML_PERFORMANCE_SUITE_LEVEL=avx2, in 16 bits, it is missed: 1.43 (1.36 to 1.48), and 1.34 (1.32 to 1.39) at 4,000
+# images. In int8, at 4,000 images: 1.86 (1.75 to 1.97). Intel Xeon with AMX, two shared cores, 2026-11-28.
 INTEGER_FLOORS = dict(low_precision=1.2)
 
 # The throughput in FLOPs, counted by the definition of the layers (`model.FLOPS`), as a share of that of a matrix

@@ -107,10 +107,10 @@ PEER_FLOORS = dict(mosec=0.8, litserve=0.8, openvino_nncf=1)
 RUNTIMES = {"openvino_nncf": openvino_vit.ways, "torchao": torchao_vit.ways}
 RUNTIME_IMAGES, RUNTIME_FLOOR = (1, 8, 16, 64), 1
 NOT_HELD = {"openvino_nncf"}
-# Against this case's own float32, from pixels to logits: images of a call. The aim is 2. int7 with
+# Against this case's own float32, from pixels to logits: images of a call. int7 with
 # ML_PERFORMANCE_SUITE_LEVEL=avx2: 2.01 (1.89 to 2.14, 57 pairs, which do not prove 2), and 1.7 (1.54 to 1.81) times as
 # fast as torchao's int8 at that level (Intel Xeon, two shared cores, a noisy host, 2026-11-28).
-FLOAT_IMAGES, FLOAT_FLOORS = (8,), dict(int8=2, int7=1.5)
+FLOAT_IMAGES, FLOAT_FLOORS = (8,), dict(int8=2, int7=2)
 # The least share of float32's top-1. Less is asked of a precision when it is chosen, because that takes seconds. Some
 # 1,500 pictures prove it if all agree. 1,025 took 300 s beside other work (Intel Xeon with AMX, 2 cores, 2026-11-27).
 PROVEN_AGREEMENT, AGREEMENT_BUDGET, OF_A_SEED = 0.99, 900, 32

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ..shared.kept import kept
 from ..shared.vectors import INT32, vector_code
 
-__all__ = ["LANES", "BytePlan", "FloatPlan", "decide", "linear_layer", "predict_float", "predict_int8"]
+__all__ = ["LANES", "FloatPlan", "IntegerPlan", "decide", "linear_layer", "predict_float", "predict_int8"]
 
 LANES = 16
 GROUP = 8
@@ -69,17 +69,17 @@ class FloatPlan(NamedTuple):
     time, and 16 otherwise."""
 
 
-class BytePlan(NamedTuple):
-    """The weights of the int8 kernel. The linear layer is float32, as in FloatPlan."""
+class IntegerPlan(NamedTuple):
+    """The weights of the int8 kernel, or of the int16 one. The linear layer is float32, as in FloatPlan."""
 
-    weights1: NDArray[np.int8]
-    """[2, 3, 32, 4]."""
+    weights1: NDArray[np.int8] | NDArray[np.int16]
+    """int8 [2, 3, 32, 4]; int16 [5, 32, 2], see `kernel_int16`."""
     scale1: Floats
     """[32]."""
     offset1: Floats
     """[32]."""
-    weights2: NDArray[np.int8]
-    """[9, 8, 64, 4]."""
+    weights2: NDArray[np.int8] | NDArray[np.int16]
+    """int8 [9, 8, 64, 4]; int16 [16, 16, 64, 2]."""
     scale2: Floats
     """[64]."""
     bias2: Floats
@@ -318,7 +318,7 @@ def decide(logits):
 def predict_int8(plan, images, predictions, gaps):
     """Classify images, uint8 [n, 784], in int8 and write predictions, int64 [n], and gaps, float32 [n].
 
-    `plan` is a BytePlan as a plain tuple. A gap is the difference of the two greatest logits, as a share of the
+    `plan` is an IntegerPlan as a plain tuple. A gap is the difference of the two greatest logits, as a share of the
     difference of the greatest and the least. The GIL is released.
     """
     weights1, scale1, offset1, weights2, scale2, bias2, weights3, bias3 = plan

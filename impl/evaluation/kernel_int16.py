@@ -4,15 +4,15 @@ VPMADDWD multiplies 16 pairs of 16-bit integers and adds neighbours: twice the p
 The second convolution is Winograd's, as in `kernel`, and the first is direct. Activations are those of the int8 kernel,
 0 .. 255. Transformed by additions they are within +-1,020; weights take the 16 bits. Sums may exceed 32 bits on the way
 to a result and wrap around; the result itself does not (`plans.word_plan`), so it is exact.
-"""
 
-from typing import NamedTuple
+Weights of the first layer are [5, 32, 2]: the two upper rows of taps in vertical pairs, the lower one in horizontal
+ones. Those of the second are G g G^T, [16, 16, 64, 2]: two input channels of one output channel are adjacent.
+"""
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
 from ..shared.kept import kept
 from ..shared.vectors import INT32, vector_code
@@ -26,13 +26,12 @@ from .kernel import (
     SIDE,
     TRANSFORMED,
     UNROLLED,
-    Floats,
     decide,
     linear_layer,
 )
 from .kernel import LANES as LOGITS
 
-__all__ = ["WordPlan", "predict_int16"]
+__all__ = ["predict_int16"]
 
 LANES = 8
 WORD = ir.IntType(16)
@@ -41,29 +40,6 @@ COLUMNS = 2
 """Vectors of output channels that are summed at a time, for a row of five places: 10 of AVX2's 16 registers."""
 TAPS = 5
 """Pairs of taps of the first convolution."""
-
-Words = NDArray[np.int16]
-
-
-class WordPlan(NamedTuple):
-    """The weights of the int16 kernel. The linear layer is float32, as in FloatPlan."""
-
-    weights1: Words
-    """[5, 32, 2]: the two upper rows of taps in vertical pairs, the lower row in horizontal ones."""
-    scale1: Floats
-    """[32]."""
-    offset1: Floats
-    """[32]."""
-    weights2: Words
-    """[16, 16, 64, 2], Winograd's G g G^T: two input channels of one output channel are adjacent."""
-    scale2: Floats
-    """[64]."""
-    bias2: Floats
-    """[64]."""
-    weights3: Floats
-    """[1600, 16]."""
-    bias3: Floats
-    """[16]."""
 
 
 def _multiply(w, left, right):
@@ -201,7 +177,7 @@ def pool_products_int16(_context, products, scale, bias, features):
 
 @kept(nogil=True)
 def predict_int16(plan, images, predictions, gaps):
-    """Classify images, as `kernel.predict_int8` does; `plan` is a WordPlan as a plain tuple. The GIL is released."""
+    """Classify images as `kernel.predict_int8` does; `plan` is an IntegerPlan as a plain tuple. Releases the GIL."""
     weights1, scale1, offset1, weights2, scale2, bias2, weights3, bias3 = plan
     rows = np.empty(SIDE * SIDE, np.int16)
     pairs = np.empty((SIDE * (SIDE - 1), 2), np.int16)

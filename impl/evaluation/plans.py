@@ -1,6 +1,6 @@
 """Converts folded weights to the layouts and precisions that the kernels read."""
 
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from ..shared.processor import features
 from .contract import CLASSES
 from .folding import Folded
-from .kernel import LANES, BytePlan, FloatPlan
-from .kernel_int16 import WordPlan
+from .kernel import LANES, FloatPlan, IntegerPlan
 from .model import FEATURES, FILTERS
 
 __all__ = ["byte_plan", "first_layer", "float_plan", "word_plan"]
@@ -39,7 +38,7 @@ def float_plan(folded: Folded) -> FloatPlan:
     )
 
 
-def byte_plan(folded: Folded, plan: FloatPlan) -> BytePlan:
+def byte_plan(folded: Folded, plan: FloatPlan) -> IntegerPlan:
     """Return the weights of the int8 kernel: quantised convolutions, and the linear layer of the float32 plan.
 
     Every channel has its own scale. Pixels are in 0 .. 255, so the weights of the first layer bound its output. The
@@ -54,19 +53,11 @@ def byte_plan(folded: Folded, plan: FloatPlan) -> BytePlan:
     weights2 = folded.weights2 * unit[:, None]
     step2 = _step(weights2, (0, 1))
     rounded2 = np.rint(weights2 / step2).reshape(9, first // 4, 4, second).swapaxes(2, 3)
-    return BytePlan(
-        _aligned(weights1, np.int8),
-        _single(step1 / unit),
-        _single(folded.bias1 / unit + 0.5),
-        _aligned(rounded2, np.int8),
-        _single(step2),
-        plan.bias2,
-        plan.weights3,
-        plan.bias3,
-    )
+    scales = step1 / unit, folded.bias1 / unit + 0.5
+    return _integer_plan(_aligned(weights1, np.int8), scales, _aligned(rounded2, np.int8), step2, plan)
 
 
-def word_plan(folded: Folded, plan: FloatPlan) -> WordPlan:
+def word_plan(folded: Folded, plan: FloatPlan) -> IntegerPlan:
     """Return the weights of the int16 kernel: the first layer of `byte_plan`, and Winograd's for the second.
 
     The step of an output channel is such that its greatest transformed weight fits 16 bits, and no sum of its products
@@ -83,16 +74,16 @@ def word_plan(folded: Folded, plan: FloatPlan) -> WordPlan:
     most = np.maximum(np.abs(transformed).max(axis=(0, 1)) / WORD, total / SUM)
     step2 = np.where(most > 0, most, 1)
     words = np.rint(transformed / step2).reshape(-1, first // 2, 2, second).swapaxes(2, 3)
-    return WordPlan(
-        _aligned(weights1, np.int16),
-        _single(step1 / unit),
-        _single(folded.bias1 / unit + 0.5),
-        _aligned(words, np.int16),
-        _single(step2),
-        plan.bias2,
-        plan.weights3,
-        plan.bias3,
-    )
+    scales = step1 / unit, folded.bias1 / unit + 0.5
+    return _integer_plan(_aligned(weights1, np.int16), scales, _aligned(words, np.int16), step2, plan)
+
+
+def _integer_plan(
+    weights1: NDArray[Any], scales: tuple[Floats, Floats], weights2: NDArray[Any], step2: Floats, plan: FloatPlan
+) -> IntegerPlan:
+    """Return the plan with these convolutions, and the linear layer of the float32 plan."""
+    scale1, offset1 = map(_single, scales)
+    return IntegerPlan(weights1, scale1, offset1, weights2, _single(step2), plan.bias2, plan.weights3, plan.bias3)
 
 
 def first_layer(folded: Folded) -> tuple[Floats, Floats, Floats]:

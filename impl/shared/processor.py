@@ -13,7 +13,7 @@ __all__ = ["LEVEL_VARIABLE", "features", "hold_to_level"]
 
 LEVEL_VARIABLE = "ML_PERFORMANCE_SUITE_LEVEL"
 
-# What each library is told, and beginnings of LLVM's names of the instruction sets that are left out.
+# The settings of the libraries, and prefixes of LLVM's names of the instruction sets that are ruled out.
 LEVELS: Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]] = {
     "avx2": (
         {

