@@ -1,6 +1,7 @@
 """`--against` in a clone of this repository: changes that users make, and the verdicts on them."""
 
 import subprocess
+import uuid
 
 import pytest
 from pytest_benchmark.utils import get_machine_id
@@ -103,14 +104,19 @@ def judge(clone, revision, expected):
     """Compare, and check the verdicts; return pytest's status, its output, and the rows that came out as expected.
 
     No row may have a wrong verdict, and one of the eight may be `inconclusive`: how much is detected on a noisy machine
-    is what `make calibrate` measures.
+    is what `make calibrate` measures. Where more are open, a second run continues the evidence of the first, which the
+    bets allow; a wrong verdict in either run counts.
     """
-    options = ["--against", revision, f"--gate-minutes={MINUTES}", "-k", selecting(expected)]
-    status, output, verdicts = clone.pytest("benchmarks", *options)
-    assert verdicts.keys() == expected.keys(), output
-    still_open = {name for name, verdict in verdicts.items() if verdict == "inconclusive"}
+    evidence = clone.folder.parent / f"evidence-{uuid.uuid4()}.json"
+    options = ["--against", revision, f"--gate-minutes={MINUTES}", f"--evidence={evidence}", "-k", selecting(expected)]
+    for _ in range(2):
+        status, output, verdicts = clone.pytest("benchmarks", *options)
+        assert verdicts.keys() == expected.keys(), output
+        still_open = {name for name, verdict in verdicts.items() if verdict == "inconclusive"}
+        assert {**verdicts, **{name: expected[name] for name in still_open}} == expected, output
+        if len(still_open) <= 1:
+            break
     assert len(still_open) <= 1, output
-    assert {**verdicts, **{name: expected[name] for name in still_open}} == expected, output
     return status, output, expected.keys() - still_open
 
 

@@ -144,24 +144,29 @@ def test_clients_that_disconnect_cost_no_forward_pass(build, listen):
 def test_full_queue_and_deadline(build, listen):
     app = build(max_batch=1, max_queue=2)
     url = listen(app)
-    slowed(app, 0.5)
-    start = time.monotonic()
+    sizes = slowed(app, 0.5)
 
     def timed(path):
+        start = time.monotonic()
         answer = posted(url, pictures(), path)
         return answer.status, time.monotonic() - start, answer.headers
 
-    with ThreadPoolExecutor(9) as pool:
-        answers = list(pool.map(timed, ["/predict"] * 8 + ["/predict?timeout_ms=100"]))
-    statuses = [status for status, _, _ in answers]
-    assert statuses.count(200) >= 3
-    assert statuses.count(429) >= 3
-    for status, seconds, headers in answers:
-        if status == 429:
-            assert seconds < 0.4
-            assert int(headers["Retry-After"]) >= 1
-    answer = posted(url, pictures(), "/predict?timeout_ms=100")
-    assert answer.status in (200, 504)
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(timed, "/predict")
+        wait_until(lambda: sizes)  # it has left the queue, whose two places are free
+        answers = [*pool.map(timed, ["/predict"] * 7), first.result()]
+        statuses = [status for status, _, _ in answers]
+        assert statuses.count(200) >= 3
+        assert statuses.count(429) >= 3
+        for status, seconds, headers in answers:
+            if status == 429:
+                assert seconds < 0.4
+                assert int(headers["Retry-After"]) >= 1
+        before = len(sizes)
+        last = pool.submit(timed, "/predict")
+        wait_until(lambda: len(sizes) > before)
+        assert timed("/predict?timeout_ms=100")[0] == 504
+        assert last.result()[0] == 200
 
 
 def test_not_ready_yet(build, listen, monkeypatch):
