@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from email.message import Message
 
 from impl.serving.client import Answer, Connection, as_npy
 from impl.serving.model.pictures import draw_pictures
@@ -81,5 +82,5 @@ class OpenLoop:
         try:
             answer = self._local.connection.post(*self._bodies[picture])
         except (OSError, http.client.HTTPException):  # the next request opens another one
-            answer = Answer(NOT_ANSWERED, {}, {}, 0.0)
+            answer = Answer(NOT_ANSWERED, {}, Message(), 0.0)
         return Reply(answer, self._kinds[picture], time.perf_counter() - due)

@@ -3,16 +3,14 @@
 import argparse
 import logging
 import os
-import re
 import shutil
 import socket
 import sys
 import threading
-from dataclasses import fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from .config import LIMITS, PRECISIONS, ServingConfig, is_loopback
+from .arguments import OneLineParser, add_settings, config_of, one_line, read_arguments
+from .config import LIMITS, ServingConfig, is_loopback
 from .places import use_writable_places
 
 if TYPE_CHECKING:
@@ -27,21 +25,6 @@ log = logging.getLogger(__name__)
 OF_A_SERVICE = ("precision", *(name for name in LIMITS if name != "max_body_mb"))
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong; `--help` has the rest."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message, and exit with status 2."""
-        self.exit(2, f"{self.prog}: {_one_line(message)}\n")
-
-
-def _one_line(error: object) -> str:
-    """Return what an error says, on one line and not longer than a reader reads."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    text = text if text.isprintable() else repr(text)
-    return text if len(text) <= 500 else f"{text[:499]}…"
-
-
 def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, ServingConfig]:
     """Return the arguments, checked, and their configuration."""
     from . import VARIANTS  # noqa: PLC0415 - imports torch, which the import of this module need not wait for
@@ -50,21 +33,7 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, ServingConfi
     # Without abbreviations: --i would be --i-trust-every-client.
     parser = OneLineParser(prog="python -m impl.serving", description=__doc__, allow_abbrev=False)
     parser.add_argument("variant", choices=VARIANTS)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--model", default=ServingConfig.model, help="a classifier of torchvision")
-    parser.add_argument("--checkpoint", type=Path, help="weights: .safetensors, or a file by torch.save")
-    parser.add_argument("--weights", help="torchvision's own weights, such as IMAGENET1K_V1")
-    parser.add_argument("--labels", type=Path, help="a file with one class name per line")
-    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
-    parser.add_argument("--cache-mb", type=float, default=ServingConfig.cache_mb, help="bound of the answer cache")
-    parser.add_argument("--max-batch", type=int, default=ServingConfig.max_batch, help="images in one forward pass")
-    parser.add_argument("--max-wait-ms", type=float, default=ServingConfig.max_wait_ms, help="to fill a batch")
-    parser.add_argument("--max-queue", type=int, default=ServingConfig.max_queue, help="images that may wait")
-    parser.add_argument("--max-body-mb", type=float, default=ServingConfig.max_body_mb)
-    parser.add_argument("--max-pixels", type=int, default=ServingConfig.max_pixels, help="of all pictures of a request")
-    parser.add_argument("--timeout-ms", type=float, default=ServingConfig.timeout_ms)
-    parser.add_argument("--memory-mb", type=float, default=ServingConfig.memory_mb, help="0: the container's limit")
+    add_settings(parser)
     parser.add_argument(
         "--i-trust-every-client",
         action="store_true",
@@ -73,12 +42,7 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, ServingConfi
     parser.add_argument(
         "--log-json", action="store_true", help="write the log as JSON: a line for each record and for each request"
     )
-    _check_arguments(parser, sys.argv[1:] if arguments is None else arguments)
-    options = parser.parse_args(arguments)
-    if not 0 <= options.port <= 65_535:
-        parser.error(f"--port must be at least 0 and at most 65535, not {options.port!r:.50}")
-    if not re.fullmatch(r"[!-~]+", options.host):  # "" would be every address
-        parser.error(f"--host must be an address or a name, not {options.host!r:.50}")
+    options = read_arguments(parser, arguments)
     trusted = is_loopback(options.host) or options.i_trust_every_client
     if PICKLE in VARIANTS[options.variant].accepts and not trusted:
         safe = " or ".join(name for name, variant in VARIANTS.items() if PICKLE not in variant.accepts)
@@ -86,33 +50,12 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, ServingConfi
             f"{options.variant} reads pickles, which run any code of the sender, and other machines can reach "
             f"{options.host}: use 127.0.0.1, or {safe}, or --i-trust-every-client"
         )
-    try:
-        config = ServingConfig(**{field.name: getattr(options, field.name) for field in fields(ServingConfig)})
-    except ValueError as error:
-        parser.error(_as_options(str(error)))
+    config = config_of(parser, options)
     if PICKLE in VARIANTS[options.variant].accepts:
         for name in OF_A_SERVICE:
             if getattr(config, name) not in (getattr(ServingConfig, name), "float32"):
                 parser.error(f"{options.variant} does not use --{name.replace('_', '-')}: leave it out")
     return options, config
-
-
-def _check_arguments(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Refuse what argparse takes and should not: an option that is given twice, and the value `--`, which it drops."""
-    given = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
-    for name in given:
-        if given.count(name) > 1:
-            parser.error(f"{name} is given more than once")
-        if f"{name}=--" in arguments:
-            parser.error(f"{name} has no value")
-
-
-def _as_options(message: str) -> str:
-    """Return a message about settings with the names of the options."""
-    for field in fields(ServingConfig):
-        pattern = rf"\b{field.name}\b" if "_" in field.name else rf"^{field.name}\b"
-        message = re.sub(pattern, f"--{field.name.replace('_', '-')}", message)
-    return message.replace("--checkpoint and weights", "--checkpoint and --weights")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -134,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         app.config[ANY_HOST] = options.i_trust_every_client
         server = Server(app, options.host, options.port, round(config.max_body_mb * 2**20))
     except Exception as error:  # noqa: BLE001 - every failure to start is printed here, in one line
-        sys.exit(f"cannot start: {_one_line(error)}")
+        sys.exit(f"cannot start: {one_line(error)}")
     address = f"http://{f'[{options.host}]' if ':' in options.host else options.host}:{server.port}"
     service: Service | None = app.extensions.get("serving")
     if service:
@@ -172,7 +115,7 @@ def _announce_when_loaded(
     try:
         prepared = service.loaded()
     except Exception as error:  # noqa: BLE001 - every failure to load is printed here
-        print(f"cannot start: {_one_line(error)}", file=sys.stderr, flush=True)
+        print(f"cannot start: {one_line(error)}", file=sys.stderr, flush=True)
         server.stop()
         return
     agreement = "" if prepared.agreement is None else f" ({prepared.agreement:.1%} of 256 pictures as in float32)"

@@ -29,6 +29,7 @@ import urllib.error
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,7 +56,7 @@ class Answer:
 
     status: int
     body: dict[str, Any]
-    headers: dict[str, str]
+    headers: Message
     seconds: float
 
 
@@ -101,7 +102,7 @@ class Connection:
             content = json.loads(text)
         except ValueError:
             content = {}
-        return Answer(response.status, content if isinstance(content, dict) else {}, dict(response.headers), seconds)
+        return Answer(response.status, content if isinstance(content, dict) else {}, response.headers, seconds)
 
     def _close_if_server_has(self) -> None:
         """Close the connection if the server closed it while idle; the next request then opens a new one."""

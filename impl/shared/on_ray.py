@@ -1,12 +1,13 @@
 """Ray, where it is installed: started on this machine, or connected to a cluster."""
 
 import os
+from importlib import import_module
 from types import ModuleType
 
 from ..variant import UnsupportedError
 from .cores import usable_cores
 
-__all__ = ["ray_data", "start_ray"]
+__all__ = ["ray_data", "ray_serve", "start_ray"]
 
 
 def ray_data() -> ModuleType:
@@ -15,11 +16,24 @@ def ray_data() -> ModuleType:
     Raises:
         UnsupportedError: Ray is not installed.
     """
+    return _library("Data")
+
+
+def ray_serve() -> ModuleType:
+    """Return the module `ray.serve`.
+
+    Raises:
+        UnsupportedError: Ray, or what its servers need, is not installed.
+    """
+    return _library("Serve")
+
+
+def _library(name: str) -> ModuleType:
     try:
-        from ray import data  # noqa: PLC0415 - an optional extra
+        return import_module(f"ray.{name.lower()}")
     except ImportError as error:
-        raise UnsupportedError(f"Ray Data is needed ({error}): pip install 'ml-performance-suite[ray]'") from error
-    return data
+        message = f"Ray {name} is needed ({error}): pip install 'ml-performance-suite[ray]'"
+        raise UnsupportedError(message) from error
 
 
 def start_ray(workers: int | None = None, *, others: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""A vision transformer with 0.2 million weights, a cache folder per process, and servers for the tests."""
+"""A cache folder per process, and servers for the tests."""
 
 import contextlib
 import io
@@ -7,24 +7,16 @@ import threading
 import numpy as np
 import pytest
 import torch
-import torchvision
-from torchvision.models._api import register_model
 
 from impl.serving import VARIANTS, ServingConfig
 from impl.serving.http.server import Server
 from impl.serving.model.pictures import draw_pictures
 from impl.shared.cache import CACHE_VARIABLE
 from impl.variant import best_of
-
-TINY = "serving_tests_tiny_vit"
-if TINY not in torchvision.models.list_models():
-
-    @register_model(name=TINY)
-    def tiny_vit(weights=None, num_classes=10):
-        return torchvision.models.VisionTransformer(64, 16, 2, 4, 64, 128, num_classes=num_classes)
+from tests.serving.tiny import TINY
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def small_cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:

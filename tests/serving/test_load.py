@@ -125,14 +125,18 @@ class Instant(BaseHTTPRequestHandler):
         pass
 
 
+class InstantServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 1024  # of five, connections were refused when the machine was busy
+
+
 @pytest.fixture
 def instant():
     """Start clients for a server that answers at once, made with other attributes of `Instant`."""
     with contextlib.ExitStack() as stack:
 
         def start(**attributes):
-            server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Instant,), attributes))
-            server.daemon_threads = True
+            server = InstantServer(("127.0.0.1", 0), type("Handler", (Instant,), attributes))
             threading.Thread(target=server.serve_forever, daemon=True).start()
             stack.callback(server.server_close)
             stack.callback(server.shutdown)

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 
@@ -24,7 +25,7 @@ from .refusals import (
     Refusal,
 )
 
-__all__ = ["Batcher", "Job", "Predict", "never"]
+__all__ = ["Batcher", "Job", "Predict", "Queue", "never"]
 
 Predict = Callable[[torch.Tensor], torch.Tensor]
 """Logits, float32 [N, classes], of images, uint8 or float32 [N, 3, side, side]."""
@@ -79,6 +80,29 @@ class Job:
         if self.logits is None:
             raise self.refusal or ModelFailedError
         return self.logits
+
+
+class Queue(Protocol):
+    """What a service asks of the queue in front of its model; see `Batcher` for what each does and raises."""
+
+    @property
+    def waiting(self) -> int: ...  # noqa: D102 - see above
+
+    @property
+    def idle(self) -> bool: ...  # noqa: D102 - see above
+
+    @property
+    def alive(self) -> bool: ...  # noqa: D102 - see above
+
+    def start(self, prepare: Callable[[], Predict], failed: Callable[[BaseException], object]) -> None: ...  # noqa: D102 - see above
+
+    def expect_room(self, count: int = 1) -> None: ...  # noqa: D102 - see above
+
+    def submit(self, job: Job) -> Job: ...  # noqa: D102 - see above
+
+    def close(self) -> None: ...  # noqa: D102 - see above
+
+    def join(self, timeout: float | None = None) -> None: ...  # noqa: D102 - see above
 
 
 class Batcher:

@@ -15,7 +15,7 @@ from ..model.cores import keep_memory, use_cores
 from ..model.precision import prepare
 from ..model.snapshot import Prepared
 from .answer_cache import AnswerCache
-from .batching import Batcher, Job, Predict, never
+from .batching import Batcher, Job, Predict, Queue, never
 from .memory import LARGEST_SHARE, MemoryGuard, limit_of_the_container
 from .metrics import Metrics
 from .refusals import (
@@ -53,12 +53,24 @@ class Service:
         draining: Whether it accepts no more requests.
     """
 
-    def __init__(self, config: ServingConfig) -> None:
-        """Begin to load the model, in the thread that will run it; `loaded` waits for that."""
+    def __init__(
+        self,
+        config: ServingConfig,
+        load: Callable[[ServingConfig], Prepared] = prepare,
+        queue: Callable[..., Queue] = Batcher,
+    ) -> None:
+        """Begin to load the model, in the thread that will run it; `loaded` waits for that.
+
+        Args:
+            config: The configuration.
+            load: Returns the model of a configuration.
+            queue: Makes the queue in front of it.
+        """
         keep_memory()
         self.config = config
         self.metrics = Metrics(lambda: self.batcher.waiting)
-        self.batcher = Batcher(
+        self._load_model = load
+        self.batcher = queue(
             max_batch=config.max_batch,
             max_wait=config.max_wait_ms / 1e3,
             max_queue=config.max_queue,
@@ -77,7 +89,7 @@ class Service:
 
     def _load(self) -> Predict:
         use_cores(self._cores)
-        prepared = prepare(self.config)
+        prepared = self._load_model(self.config)
         size = (1, 3, prepared.side, prepared.side)
         with torch.inference_mode():
             logits = prepared.run(torch.zeros(size, dtype=torch.uint8))
