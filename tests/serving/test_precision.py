@@ -262,7 +262,7 @@ def decoded(codes, step, zero):
 @pytest.mark.parametrize(("kind", "greatest"), [(np.uint8, 255), (np.int8, 127)])
 def test_quantise(row, kind, greatest):
     codes = np.empty(row.shape, kind)
-    step, zero = step_of(row, np.float32(greatest))
+    step, zero = step_of(row, codes)
     encode(row, step, zero, codes)
     span = max(row.max(), 0) - min(row.min(), 0)
     assert codes.min() >= 0

@@ -88,7 +88,7 @@ def _product(piece, pieces, scratch, codes, steps, zeros, rows, weights, layer, 
 @njit(**OPTIONS)
 def _quantise(row, i, codes, steps, zeros):
     """Quantise `row`, float32 [n], to row `i` of the codes."""
-    steps[i], zeros[i] = step_of(row, np.float32(np.iinfo(codes.dtype).max))
+    steps[i], zeros[i] = step_of(row, codes)
     if codes.ndim == 3:
         for j in range(len(codes)):
             encode(row[j * DEPTH : (j + 1) * DEPTH], steps[i], zeros[i], codes[j, i])

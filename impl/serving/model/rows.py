@@ -31,11 +31,14 @@ def as_float(_context, bits):
 
 
 @njit(**OPTIONS)
-def step_of(row, greatest):
-    """Return the step and the zero point that `encode` takes for `row`, float32 [n], and codes up to `greatest`.
+def step_of(row, codes):
+    """Return the step and the zero point that `encode` takes for `row`, float32 [n], and the dtype of `codes`.
 
     0 is coded exactly.
     """
+    # A constant, which LLVM divides by as it always did: with an argument in its place, some steps differed in the last
+    # bit, and every layer after that in some codes.
+    greatest = np.float32(np.iinfo(codes.dtype).max)
     # Floats of one sign sort like their bits as integers, and LLVM vectorises the maximum of integers.
     bits, signed = row.view(np.uint32), row.view(np.int32)
     low, high = np.uint32(0), np.int32(0)
