@@ -21,6 +21,7 @@ def assert_same_bytes(expected: Dataset, dataset: Dataset) -> None:
     Raises:
         AssertionError: One differs; the message says how many do, and which is the first.
     """
+    expected, dataset = expected.to_host(), dataset.to_host()
     for name in ("tokens", "labels"):
         wanted, got = getattr(expected, name), getattr(dataset, name)
         if wanted.shape != got.shape:
@@ -40,6 +41,7 @@ def assert_same_distribution(expected: Dataset, dataset: Dataset) -> None:
     Raises:
         AssertionError: A shape, or the type, or a mean differs.
     """
+    expected, dataset = expected.to_host(), dataset.to_host()
     if expected.tokens.shape != dataset.tokens.shape:
         raise AssertionError(f"shape {dataset.tokens.shape}, not {expected.tokens.shape}")
     if dataset.tokens.dtype != np.uint8:

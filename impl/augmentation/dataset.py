@@ -1,6 +1,6 @@
 """The rows and labels that every variant returns."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,3 +36,7 @@ class Dataset:
 
         row, label = self.tokens[index], self.labels[index]
         return torch.from_numpy(row.astype(np.float32)), torch.tensor([label], dtype=torch.float32)
+
+    def to_host(self) -> Self:
+        """Return the dataset with NumPy's arrays, as it is: a dataset on a GPU copies them from there."""
+        return self

@@ -84,5 +84,5 @@ def create_dataloader(
     if chosen.loader is not None:
         chosen.require()
         return *chosen.loader(text, config, seed), tokenizer
-    dataset = chosen(text, config, seed)
+    dataset = chosen(text, config, seed).to_host()
     return dataset, EndlessLoader(dataset, config.batch_size, config.workers), tokenizer

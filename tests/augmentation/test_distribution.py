@@ -67,7 +67,7 @@ def build(variant, case, rows, seed, max_modifications=None):
     text, budget, letters = CASES[case]
     budget = budget if max_modifications is None else max_modifications
     config = Config(rows, max_modifications=budget, max_letter_count=letters, workers=2)
-    dataset = VARIANTS[variant](text, config, seed)
+    dataset = VARIANTS[variant](text, config, seed).to_host()
     return Sample(np.asarray(dataset.tokens), np.asarray(dataset.labels))
 
 
