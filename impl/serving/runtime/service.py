@@ -56,20 +56,20 @@ class Service:
     def __init__(
         self,
         config: ServingConfig,
-        load: Callable[[ServingConfig], Prepared] = prepare,
+        load: Callable[[ServingConfig], Prepared] | None = None,
         queue: Callable[..., Queue] = Batcher,
     ) -> None:
         """Begin to load the model, in the thread that will run it; `loaded` waits for that.
 
         Args:
             config: The configuration.
-            load: Returns the model of a configuration.
+            load: Returns the model of a configuration; by default `prepare`.
             queue: Makes the queue in front of it.
         """
         keep_memory()
         self.config = config
         self.metrics = Metrics(lambda: self.batcher.waiting)
-        self._load_model = load
+        self._load_model = load or prepare
         self.batcher = queue(
             max_batch=config.max_batch,
             max_wait=config.max_wait_ms / 1e3,
