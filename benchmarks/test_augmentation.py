@@ -50,7 +50,8 @@ FLOORS = dict(numpy_vectorised=6, exact=20, optimised=70)
 ROWS = dict(optimised=50_000)
 ROWS_BY_DEFAULT = 20_000
 # In the quick run the same floors hold. Two runs observed 10.6 and 10.6, 48 and 49, 273 and 267, and 102 and 86, 24 and
-# 27 for the epochs (Intel Xeon with AMX, 2 cores, 2026-11-27 and 28, a noisy host).
+# 27 for the epochs (Intel Xeon with AMX, 2 cores, 2026-11-27 and 28, a noisy host). With workers these were of 10,000
+# rows; of 5,000, 66 was observed.
 QUICK_ROWS = 5_000
 
 # Peak memory divided by the baseline's, in fresh processes, at 200,000 rows. The others are recorded and not judged.
@@ -109,7 +110,7 @@ def check_of(variant):
 
 
 def matches():
-    """Every variant, with several numbers of rows, of several texts; in the quick run the pools make one text's."""
+    """Every variant, number of rows and text; in the quick run the pools, which are slow to start, have one text."""
     texts = {"one word": TEXT, "words": WORDS, "eszett": "straße & ẞ", "empty": ""}
     for variant, rows, name in itertools.product(list(VARIANTS)[1:], (0, 1, 63, 5_001), texts):
         marks = [pytest.mark.full] if variant in TOLERANCES and texts[name] != TEXT else []
@@ -269,7 +270,7 @@ def test_revision_memory(variant, against_memory):
 
 
 def marks_of(variant):
-    """What the gate has to know of a variant: how much a pool varies, and that a processor waits for another device."""
+    """What the gate has to know: how much a pool varies, and that CPU time says nothing of a GPU."""
     if variant in TOLERANCES:
         return [pytest.mark.gate(tolerance=TOLERANCES[variant], blind=POOLS_BLIND)]
     return [] if VARIANTS[variant].device == "cpu" else [pytest.mark.gate(clock="wall")]

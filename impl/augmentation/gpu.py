@@ -1,12 +1,12 @@
-"""The rows of `optimised` on a GPU: a thread for each row, from the same kernel's tables and random words.
+"""The rows of `optimised` on a GPU: one thread per row, with the same tables and random words.
 
-Faster than `optimised` where a GPU's memory and threads are: row i is a pure function of (seed, i), so a million rows
-are a million independent threads, and nothing is copied from the host but the text. The tokens stay on the device, as
-a torch tensor, where a training loop wants them.
+Why it should be faster than `optimised`: row i is a pure function of (seed, i), so a million rows are a million
+independent threads, and only the text is copied from the host. The tokens stay on the device, as a torch tensor.
 
-It costs a GPU, and CUDA's start. **Not yet measured**: no GPU was at hand when this was written (2026-11-28). Numba's
-simulator shows that the rows are `optimised`'s bit for bit, for texts of all kinds, and the kernel is compiled for a
-real one where Numba finds the compiler. How near it is to the time of writing its result is unknown.
+It costs a GPU, and the start of CUDA. **Not yet measured**: no GPU was at hand (2026-11-28), so whether it is faster,
+how near it is to the time of writing its result, and what helps, are unknown. Tested are: the rows are `optimised`'s
+bit for bit in Numba's simulator, for texts of all kinds; and the kernel compiles to PTX for compute capability 9.0
+(numba-cuda 0.30.4, tried by hand).
 """
 
 from collections.abc import Iterator

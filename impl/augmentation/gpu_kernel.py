@@ -32,7 +32,6 @@ __all__ = ["fill_rows", "scratch_shapes", "threads_for"]
 philox = cuda.jit(device=True)(philox4x32.py_func)
 shuffle = cuda.jit(device=True)(shuffle_lane.py_func)
 
-
 THREADS = 2**18
 """Rows that are edited at once, at most: more than a GPU has threads in flight."""
 SCRATCH_BYTES = 2**30

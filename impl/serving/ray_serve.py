@@ -6,7 +6,7 @@ Clients see the application of `optimised`: the same routes, inputs, refusals an
 - `Model` has the model in each of its replicas, and runs requests together that wait together.
 
 What `optimised` does with a thread and a queue of its own is Ray's work here: batches (`serve.batch`, which counts
-images), replicas and their restarts, the queue and its limit, cancelling what nobody waits for, and draining.
+images), replicas and their restarts, the queue and its limit, and cancelling requests that no client waits for.
 
 What differs from `python -m impl.serving optimised`:
 
@@ -21,6 +21,7 @@ What differs from `python -m impl.serving optimised`:
 What it costs is in METHODOLOGY, under "Ray Serve".
 """
 
+import os
 import signal
 import sys
 import threading
@@ -43,8 +44,15 @@ __all__ = ["deployed", "main"]
 class Http:
     """The deployment that answers HTTP."""
 
-    def __init__(self, config: ServingConfig, model: Any) -> None:
-        """Wait for the model, whose handle Ray gives; where it cannot be loaded, Ray ends the start."""
+    def __init__(self, config: ServingConfig, model: Any, requests: int) -> None:
+        """Wait for the model; if it cannot be loaded, the deployment fails.
+
+        Args:
+            config: The settings.
+            model: Ray's handle of `Model`.
+            requests: How many requests are handled at once, each in a thread.
+        """
+        self._requests = requests
         self._service = Service(config, partial(described, model), partial(RemoteQueue, model))
         self._service.loaded()
 
@@ -52,7 +60,7 @@ class Http:
         """Return the application for Ray, which calls this once."""
         from a2wsgi import WSGIMiddleware  # noqa: PLC0415 - an optional extra
 
-        return WSGIMiddleware(application(self._service), workers=self._service.most_requests + 8)  # type: ignore[arg-type] # of another typing of WSGI
+        return WSGIMiddleware(application(self._service), workers=self._requests)  # type: ignore[arg-type] # of another typing of WSGI
 
 
 def deployed(config: ServingConfig, replicas: int = 1, cores: int | None = None) -> Any:
@@ -74,13 +82,12 @@ def deployed(config: ServingConfig, replicas: int = 1, cores: int | None = None)
         max_queued_requests=config.max_queue,
         ray_actor_options={"num_cpus": cores},
     )
-    most = replicas * 2 * config.max_batch + config.max_queue
+    # Twice as many as may wait and run, so that the application refuses the others, with its own status and reason.
+    requests = 2 * (2 * replicas * config.max_batch + config.max_queue)
     http = serve.deployment(serve.ingress()(Http)).options(
-        # Twice as many as wait and run: those beyond are refused by the application, in its words.
-        max_ongoing_requests=2 * most,
-        ray_actor_options={"num_cpus": 0},
+        max_ongoing_requests=requests, ray_actor_options={"num_cpus": 0}
     )
-    return http.bind(config, model.bind(config, cores))
+    return http.bind(config, model.bind(config, cores), requests)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,8 +96,13 @@ def main(arguments: list[str] | None = None) -> int:
     add_settings(parser)
     parser.add_argument("--replicas", type=int, default=1, help="of the model")
     options = read_arguments(parser, arguments)
-    if options.replicas < 1:
-        parser.error(f"--replicas must be at least 1, not {options.replicas}")
+    # On this machine each replica needs a core; Ray would wait for more without end.
+    most = None if "RAY_ADDRESS" in os.environ else usable_cores()
+    if options.replicas < 1 or (most is not None and options.replicas > most):
+        limit = "" if most is None else f" and at most {most}, the usable cores"
+        parser.error(f"--replicas must be at least 1{limit}, not {options.replicas}")
+    if options.port == 0:
+        parser.error("--port must be at least 1: Ray Serve does not say which free port it takes")
     config = config_of(parser, options)
     stop = threading.Event()
     try:

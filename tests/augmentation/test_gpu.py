@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,24 +56,24 @@ for text, budget, width, seed, first in {cases!r}:
 """
 
 
-def simulated(cases, rows):
-    """Run the kernel in Numba's simulator, in another process: it decides when it is imported."""
-    done = subprocess.run(
+def simulate(cases, rows, folder=ROOT):
+    """Run the kernel of a folder in Numba's simulator, in another process: Numba decides when it is imported."""
+    return subprocess.run(
         [sys.executable, "-W", "ignore::RuntimeWarning", "-c", SCRIPT.format(cases=cases, rows=rows)],
-        cwd=ROOT,
+        cwd=folder,
         env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return list(map(int, done.stdout.split()))
 
 
 def test_simulated_rows_are_those_of_the_processor():
     cases = [(text, 10, 64, 7, 0) for text in TEXTS.values()]
     cases += [(WORDS, 0, 20, 2**63, 2**32 - 20), (TEXT, 3, 2, 1, 5), (TEXT, 200, 70, 1, 0), ("a b", 60, 8, 3, 0)]
-    different = simulated(cases, 48)
+    done = simulate(cases, 48)
+    assert done.returncode == 0, done.stderr[-2000:]
+    different = list(map(int, done.stdout.split()))
     assert len(different) == len(cases)
     assert min(different[:3]) > 20, "too few rows differ from each other to compare anything"
 
@@ -82,18 +83,10 @@ def test_a_wrong_kernel_is_noticed(tmp_path):
     source = (ROOT / "impl/augmentation/gpu_kernel.py").read_text(encoding="utf-8")
     right = "for j in range(place, length + 2):"
     assert source.count(right) == 1
-    subprocess.run(["cp", "-r", ROOT / "impl", tmp_path / "impl"], check=True)
+    shutil.copytree(ROOT / "impl", tmp_path / "impl", ignore=shutil.ignore_patterns("__pycache__"))
     wrong = source.replace(right, "for j in range(place + 1, length + 2):")
     (tmp_path / "impl/augmentation/gpu_kernel.py").write_text(wrong, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore::RuntimeWarning", "-c", SCRIPT.format(cases=[(TEXT, 10, 64, 7, 0)], rows=48)],
-        cwd=tmp_path,
-        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "AssertionError" in done.stderr
+    assert "AssertionError: '01:" in simulate([(TEXT, 10, 64, 7, 0)], 48, tmp_path).stderr
 
 
 @pytest.mark.parametrize("text", [TEXT, WORDS, LONG * 100], ids=["one word", "words", "very long"])

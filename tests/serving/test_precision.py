@@ -263,8 +263,9 @@ def decoded(codes, step, zero):
 def test_quantise(row, kind, greatest):
     codes = np.empty(row.shape, kind)
     step, zero = step_of(row, codes)
-    encode(row, step, zero, codes)
     span = max(row.max(), 0) - min(row.min(), 0)
+    assert step == (span * (np.float32(1) / np.float32(greatest)) or 1), "to the last bit: later layers amplify it"
+    encode(row, step, zero, codes)
     assert codes.min() >= 0
     assert np.abs(decoded(codes, step, zero) - row).max() <= 1.01 * span / greatest
     assert ((codes == zero) | (row != 0)).all(), "a 0 was not quantised to the zero point"

@@ -36,8 +36,8 @@ def step_of(row, codes):
 
     0 is coded exactly.
     """
-    # A constant, which LLVM divides by as it always did: with an argument in its place, some steps differed in the last
-    # bit, and every layer after that in some codes.
+    # A constant, because LLVM multiplies by the reciprocal of a constant and divides by an argument: with an argument,
+    # some steps differed in the last bit, and then the codes of later layers.
     greatest = np.float32(np.iinfo(codes.dtype).max)
     # Floats of one sign sort like their bits as integers, and LLVM vectorises the maximum of integers.
     bits, signed = row.view(np.uint32), row.view(np.int32)

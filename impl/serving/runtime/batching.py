@@ -83,26 +83,34 @@ class Job:
 
 
 class Queue(Protocol):
-    """What a service asks of the queue in front of its model; see `Batcher` for what each does and raises."""
+    """What a service needs of the queue in front of its model. `Batcher` says what each method raises."""
 
     @property
-    def waiting(self) -> int: ...  # noqa: D102 - see above
+    def waiting(self) -> int:
+        """Images in the queue."""
 
     @property
-    def idle(self) -> bool: ...  # noqa: D102 - see above
+    def idle(self) -> bool:
+        """Whether no image waits or runs."""
 
     @property
-    def alive(self) -> bool: ...  # noqa: D102 - see above
+    def alive(self) -> bool:
+        """Whether its thread runs."""
 
-    def start(self, prepare: Callable[[], Predict], failed: Callable[[BaseException], object]) -> None: ...  # noqa: D102 - see above
+    def start(self, prepare: Callable[[], Predict], failed: Callable[[BaseException], object]) -> None:
+        """Start the thread that calls `prepare`; it calls `failed` with the exception that ends it."""
 
-    def expect_room(self, count: int = 1) -> None: ...  # noqa: D102 - see above
+    def expect_room(self, count: int = 1) -> None:
+        """Refuse a request early, if that is possible."""
 
-    def submit(self, job: Job) -> Job: ...  # noqa: D102 - see above
+    def submit(self, job: Job) -> Job:
+        """Queue a job, and return the one to wait for."""
 
-    def close(self) -> None: ...  # noqa: D102 - see above
+    def close(self) -> None:
+        """Accept no more jobs."""
 
-    def join(self, timeout: float | None = None) -> None: ...  # noqa: D102 - see above
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the thread to end."""
 
 
 class Batcher:

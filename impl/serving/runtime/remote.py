@@ -24,8 +24,8 @@ class RemoteJob(Job):
 
     response: Any
     """Ray's DeploymentResponse."""
-    left: Callable[[int], object]
-    """Is called with the number of its images when it waits no longer."""
+    left: Callable[[], object]
+    """Called once the job no longer waits or runs."""
 
     def wait(self) -> torch.Tensor:
         """Return the logits.
@@ -36,7 +36,7 @@ class RemoteJob(Job):
         try:
             return self._result()
         finally:
-            self.left(len(self.images))
+            self.left()
 
     def _result(self) -> torch.Tensor:
         from ray.exceptions import RayError  # noqa: PLC0415 - an optional extra
@@ -85,7 +85,7 @@ class RemoteQueue:
         self._thread.start()
 
     def expect_room(self, count: int = 1) -> None:
-        """Let everything pass: Ray says it when a request is there."""
+        """Admit everything: Ray refuses a request when it is submitted."""
 
     def submit(self, job: Job) -> RemoteJob:
         """Send a job to Ray.
@@ -96,15 +96,14 @@ class RemoteQueue:
         if self._closed:
             raise DrainingError
         remote = RemoteJob(job.images, job.deadline, job.gone)
-        remote.left = self._left
-        with self._counting:
-            self.waiting += len(job.images)
         remote.response = self._handle.logits.remote(job.images.numpy(), max(0.0, job.deadline - time.monotonic()))
+        remote.left = lambda: self._count(-len(job.images))
+        self._count(len(job.images))
         return remote
 
-    def _left(self, images: int) -> None:
+    def _count(self, images: int) -> None:
         with self._counting:
-            self.waiting -= images
+            self.waiting += images
 
     @property
     def idle(self) -> bool:

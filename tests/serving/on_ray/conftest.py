@@ -28,13 +28,11 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.serial)
-            item.add_marker(
-                pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: the extra `ray`")
-            )
+# Of every module here.
+MARKS = [
+    pytest.mark.serial,
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: the extra `ray`"),
+]
 
 
 def free_port():
@@ -65,7 +63,7 @@ def serving(*options, **variables):
             process.wait(60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def recorded(small_cache, tmp_path_factory):
     """Serve, and record the images of each forward pass; `seconds` is how much longer each of them takes."""
 
@@ -79,13 +77,13 @@ def recorded(small_cache, tmp_path_factory):
     return start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(recorded):
     """The URL of a server of two replicas for most tests, and what returns the sizes of its forward passes."""
     with recorded("--max-body-mb", "1", "--max-pixels", "1000000", "--replicas", "2") as (address, _, sizes):
         yield address, sizes
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def url(server):
     return server[0]

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 from werkzeug.test import Client
 
+from tests.serving.on_ray.conftest import MARKS
 from tests.serving.test_asked import (  # noqa: F401 - they are collected here
     test_an_encoding_of_a_part,
     test_an_input_without_a_name,
@@ -45,6 +46,8 @@ from tests.serving.test_numbers import (  # noqa: F401 - likewise
     test_values_of_a_tensor,
     test_what_is_repeated_is_cut,
 )
+
+pytestmark = MARKS
 
 
 def forwarding(url):

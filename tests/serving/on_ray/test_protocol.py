@@ -5,6 +5,7 @@ import contextlib
 import pytest
 import tritonclient.http as triton
 
+from tests.serving.on_ray.conftest import MARKS
 from tests.serving.test_protocol import (  # noqa: F401 - they are collected here
     test_answers_are_not_compressed,
     test_concurrent_requests,
@@ -12,6 +13,8 @@ from tests.serving.test_protocol import (  # noqa: F401 - they are collected her
     test_what_is_not_honoured_is_said,
     test_what_is_not_offered_is_not_found,
 )
+
+pytestmark = MARKS
 
 
 @pytest.fixture

@@ -22,11 +22,15 @@ from impl.serving.runtime.refusals import DeadlinePassedError, DrainingError, Mo
 from impl.serving.runtime.remote import RemoteQueue
 from impl.serving.runtime.replica import Model, Request
 from tests.serving.conftest import kinds_of
+from tests.serving.on_ray.conftest import MARKS
 from tests.serving.tiny import TINY
 from tests.waiting import wait_until
 
 # Ray Serve's settings use what pydantic wants to remove.
-pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments on .Field.:DeprecationWarning")
+pytestmark = [
+    *MARKS,
+    pytest.mark.filterwarnings("ignore:Using extra keyword arguments on .Field.:DeprecationWarning"),
+]
 
 CONFIG = ServingConfig(model=TINY, precision="float32", max_batch=8, max_wait_ms=50)
 
@@ -205,6 +209,8 @@ def test_it_ends_at_sigterm(slow):
     ("arguments", "words"),
     [
         (["--replicas", "0"], "--replicas must be at least 1"),
+        (["--replicas", "5000"], "the usable cores, not 5000"),
+        (["--port", "0"], "--port must be at least 1"),
         (["--max-batch", "0"], "--max-batch must be at least 1"),
         (["--model", "no-such"], "--model must be a name in torchvision"),
         (["--port", "70000"], "--port must be at least 0"),

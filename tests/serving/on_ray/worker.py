@@ -1,7 +1,8 @@
-"""What Ray's worker processes do first in these tests: they know the tiny model, and tell what they run."""
+"""What Ray's worker processes do first in these tests: register the tiny model, and record their forward passes."""
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from impl.serving.runtime import replica
@@ -24,6 +25,6 @@ def prepare():
                 time.sleep(seconds)
                 return prepared.run(images)
 
-            return replica.replace(prepared, run=run)
+            return replace(prepared, run=run)
 
         replica.prepare = recording
