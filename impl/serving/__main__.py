@@ -4,12 +4,11 @@ import argparse
 import logging
 import os
 import shutil
-import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from .arguments import OneLineParser, add_settings, config_of, one_line, read_arguments
+from .arguments import OneLineParser, add_settings, config_of, expect_free, one_line, read_arguments
 from .config import LIMITS, ServingConfig, is_loopback
 from .places import use_writable_places
 
@@ -72,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         temporary = use_writable_places()
         # An address that cannot be used is said at once, and not once the model is loaded.
-        _expect_free(options.host, options.port)
+        expect_free(options.host, options.port)
         app = variant(config)
         app.config[ANY_HOST] = options.i_trust_every_client
         server = Server(app, options.host, options.port, round(config.max_body_mb * 2**20))
@@ -95,17 +94,6 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         os._exit(status)
     return status
-
-
-def _expect_free(host: str, port: int) -> None:
-    """Bind an address and leave it again, without listening: no client can connect yet.
-
-    Raises:
-        OSError, ValueError: It is in use, or none of this machine's.
-    """
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does it
-        trial.bind((host, port))
 
 
 def _announce_when_loaded(

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import socket
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import NoReturn
 
 from .config import PRECISIONS, ServingConfig
 
-__all__ = ["OneLineParser", "add_settings", "config_of", "one_line", "read_arguments"]
+__all__ = ["OneLineParser", "add_settings", "config_of", "expect_free", "one_line", "read_arguments"]
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -63,6 +64,17 @@ def config_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> S
         return ServingConfig(**{field.name: getattr(options, field.name) for field in fields(ServingConfig)})
     except ValueError as error:
         parser.error(_as_options(str(error)))
+
+
+def expect_free(host: str, port: int) -> None:
+    """Bind an address and leave it again, without listening: no client can connect yet.
+
+    Raises:
+        OSError, ValueError: It is in use, or none of this machine's.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does it
+        trial.bind((host, port))
 
 
 def _check_arguments(parser: argparse.ArgumentParser, arguments: list[str]) -> None:

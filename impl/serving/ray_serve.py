@@ -31,9 +31,10 @@ from typing import Any
 from ..shared.cores import usable_cores
 from ..shared.on_ray import ray_serve, start_ray
 from ..variant import UnsupportedError
-from .arguments import OneLineParser, add_settings, config_of, one_line, read_arguments
+from .arguments import OneLineParser, add_settings, config_of, expect_free, one_line, read_arguments
 from .config import ServingConfig
 from .http.app import application
+from .model.classifiers import builder
 from .runtime.remote import RemoteQueue, described
 from .runtime.replica import Model
 from .runtime.service import Service
@@ -107,6 +108,9 @@ def main(arguments: list[str] | None = None) -> int:
     stop = threading.Event()
     try:
         serve = ray_serve()
+        # What cannot work ends the start here, in one line, and not in a process of Ray's.
+        expect_free(options.host, options.port)
+        builder(config.model)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: stop.set())
         start_ray()
@@ -115,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{config.model} on Ray at http://{options.host}:{options.port}/predict", flush=True)
         stop.wait()
         serve.shutdown()
-    except (UnsupportedError, OSError, RuntimeError) as error:
+    except (UnsupportedError, OSError, RuntimeError, ValueError) as error:
         sys.exit(f"cannot start: {one_line(error)}")
     return 0
 

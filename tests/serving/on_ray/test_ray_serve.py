@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -223,6 +224,21 @@ def test_wrong_options_are_one_line(arguments, words, capsys):
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_an_unknown_model_ends_the_start_at_once():
+    start = time.monotonic()
+    with pytest.raises(SystemExit, match="cannot start: torchvision has no classifier 'nosuch'"):
+        main(["--model", "nosuch"])
+    assert time.monotonic() - start < 10
+
+
+def test_an_address_in_use_ends_the_start_at_once():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(SystemExit, match=r"cannot start: .*Address already in use"),
+    ):
+        main(["--port", str(other.getsockname()[1])])
 
 
 def test_without_the_extra(monkeypatch):
