@@ -20,6 +20,7 @@ SCRIPT = """
 import sys
 import ray
 from impl.serving.ray_serve import main
+import tests.serving.tiny  # which registers the model in this process
 ray.init(
     address="local", num_cpus=2, include_dashboard=False,
     runtime_env={"worker_process_setup_hook": "tests.serving.on_ray.worker.prepare"},
