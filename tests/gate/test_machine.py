@@ -1,5 +1,7 @@
 """Like machines and unlike ones."""
 
+import pytest
+
 from benchmarks.gate.measure import machine
 
 X86 = "processor\t: 0\nmodel name\t: Some Processor 9000\nflags\t\t: fpu avx2 avx512f amx_int8\n"
@@ -21,6 +23,7 @@ def test_each_thing_that_matters_makes_a_difference():
         "processor": "Z80",
         "cores": 96,
         "instruction_sets": ["sve"],
+        "gpus": ["NVIDIA sve, driver 1"],
         "python": "2.7",
         "torch": "0.1",
     }.items():
@@ -41,6 +44,33 @@ def test_instruction_sets_that_are_ruled_out_for_numba_are_left_out(monkeypatch)
     assert machine.describe()["instruction_sets"] == ["avx2", "avx512f", "avx512_vnni", "amx_int8"]
     monkeypatch.setenv("NUMBA_CPU_FEATURES", "+avx2,+avx512f,-avx512vnni,-amx-int8")
     assert machine.describe()["instruction_sets"] == ["avx2", "avx512f"]
+
+
+def test_a_run_from_before_gpus_were_described_has_none(monkeypatch):
+    monkeypatch.setattr(machine, "gpus", list)
+    old = {key: value for key, value in machine.describe().items() if key != "gpus"}
+    assert machine.differences(machine.describe(), old) == []
+    monkeypatch.setattr(machine, "gpus", lambda: ["NVIDIA H100, driver 580.1"])
+    assert machine.differences(machine.describe(), old) == ["gpus none there, NVIDIA H100, driver 580.1 here"]
+    assert "NVIDIA H100, driver 580.1, CPython" in machine.summary(machine.describe())
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("echo 'NVIDIA H100, 580.65.06'; echo 'NVIDIA L4, 580.65.06'", ["H100", "L4"]),
+        ("echo 'NVIDIA-SMI has failed because it could not communicate with the driver.'; exit 9", []),
+    ],
+    ids=["two", "no driver"],
+)
+def test_gpus_are_listed_with_their_driver(script, found, tmp_path, monkeypatch):
+    tool = tmp_path / machine.GPUS[0]
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.gpus() == [f"NVIDIA {name}, driver 580.65.06" for name in found]
+    tool.unlink()
+    assert machine.gpus() == []
 
 
 def test_a_run_without_a_description_is_unlike():

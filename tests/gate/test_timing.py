@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from subprocess import PIPE
@@ -31,6 +32,25 @@ def test_a_batch_returns_seconds_and_the_last_result():
     assert (len(calls), batch.result) == (5, 5)
     assert 0 < batch.wall < 1
     assert timing.time_batch(busy(0.01), 3).wall >= 0.03
+
+
+def test_a_batch_includes_what_a_gpu_still_has_to_do(monkeypatch):
+    """With a stand-in for torch, whose GPU takes 10 ms per call."""
+    due = [0.0]
+
+    def synchronize(_device):
+        time.sleep(max(0.0, due[0] - time.perf_counter()))
+
+    def launch():
+        due[0] = max(due[0], time.perf_counter()) + 0.01
+
+    cuda = types.SimpleNamespace(is_initialized=lambda: True, device_count=lambda: 1, synchronize=synchronize)
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
+    for _ in range(3):
+        launch()  # of the other side, and not of this batch
+    assert 0.03 <= timing.time_batch(launch, 3).wall < 0.05
+    cuda.is_initialized = lambda: False
+    assert timing.time_batch(launch, 3).wall < 0.01
 
 
 def test_cpu_time_counts_work_and_not_waiting():

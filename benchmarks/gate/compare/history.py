@@ -134,16 +134,16 @@ def _age(run: Run) -> tuple[dt.datetime, dt.datetime, str]:
 
 
 def _likeness(run: Run) -> tuple[str, ...]:
-    description = run.machine or {}
-    return *(machine.in_short(description.get(key)) for key in machine.ALIKE), *run.origin.cpu
+    return *machine.likeness(run.machine or {}).values(), *run.origin.cpu
 
 
 def _machine(likeness: tuple[str, ...]) -> str:
     values = dict(zip(machine.ALIKE, likeness, strict=False))
     cpu = likeness[len(machine.ALIKE) :]
     family = f" (family {cpu[1]}, model {cpu[2]})" if cpu else ""
+    gpus = "" if values["gpus"] == machine.in_short([]) else f"{values['gpus']}, "
     return (
-        f"{values['processor']}{family}, {values['cores']} cores, {values['instruction_sets']}, "
+        f"{values['processor']}{family}, {values['cores']} cores, {values['instruction_sets']}, {gpus}"
         f"Python {values['python']}, torch {values['torch']}"
     )
 

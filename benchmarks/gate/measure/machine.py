@@ -1,4 +1,4 @@
-"""What a measurement depends on: processor, cores, instruction sets, Python and the libraries that do the work.
+"""What a measurement depends on: processor, cores, instruction sets, GPUs, Python and the libraries that do the work.
 
 The processor is read from /proc/cpuinfo and not by py-cpuinfo, which pytest-benchmark uses when it saves a run: that
 one starts a process and takes 0.86 s (AMD EPYC (Zen 3), 2026-11-25), and every start of pytest would pay it, fresh
@@ -8,6 +8,8 @@ processes that confirm a verdict included, for the same model and flags.
 import os
 import platform
 import re
+import shutil
+import subprocess
 import tomllib
 from contextlib import suppress
 from importlib import metadata
@@ -30,7 +32,8 @@ INSTRUCTION_SETS = (
 )
 LIBRARIES = ("numba", "numpy", "torch")
 # The machines of two runs are alike if these are equal.
-ALIKE = ("processor", "cores", "instruction_sets", "python", "torch")
+ALIKE = ("processor", "cores", "instruction_sets", "gpus", "python", "torch")
+GPUS = "nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"
 
 
 def describe() -> dict[str, Any]:
@@ -44,6 +47,7 @@ def describe() -> dict[str, Any]:
         "instruction_sets": [
             name for name in INSTRUCTION_SETS if name in flags and left_out.isdisjoint(_llvm_names(name))
         ],
+        "gpus": gpus(),
         "system": platform.system(),
         "python": ".".join(platform.python_version_tuple()[:2]),
         "python_full": f"{platform.python_implementation()} {platform.python_version()}",
@@ -74,6 +78,17 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def gpus() -> list[str]:
+    """Return NVIDIA's GPUs with their driver, as its tool lists them: CUDA itself could not be used after a fork."""
+    if shutil.which(GPUS[0]) is None:
+        return []
+    try:
+        listed = subprocess.run(GPUS, check=True, capture_output=True, text=True, timeout=20)  # noqa: S603 - fixed words
+    except (OSError, subprocess.SubprocessError):  # as good as none
+        return []
+    return [", driver".join(line.rsplit(",", 1)) for line in listed.stdout.splitlines()]
+
+
 def version(library: str) -> str | None:
     """Return the installed version of a library, or None."""
     try:
@@ -102,11 +117,17 @@ def differences(here: dict[str, Any], there: dict[str, Any] | None) -> list[str]
     """Return the differences that make times incomparable, one phrase each; empty if the machines are alike."""
     if not there:
         return ["that run has no description of its machine"]
+    words = likeness(here), likeness(there)
     return [
-        f"{key.replace('_', ' ')} {in_short(there.get(key))} there, {in_short(here.get(key))} here"
+        f"{key.replace('_', ' ')} {words[1][key]} there, {words[0][key]} here"
         for key in ALIKE
-        if here.get(key) != there.get(key)
+        if words[0][key] != words[1][key]
     ]
+
+
+def likeness(description: dict[str, Any]) -> dict[str, str]:
+    """Return the entries that two machines must have in common, in words. Runs from before 2026-11-28 name no GPU."""
+    return {key: in_short(description.get(key, [] if key == "gpus" else None)) for key in ALIKE}
 
 
 def summary(description: dict[str, Any]) -> str:
@@ -114,6 +135,7 @@ def summary(description: dict[str, Any]) -> str:
     libraries = ", ".join(f"{name} {description[name]}" for name in LIBRARIES if description.get(name))
     return (
         f"{description['processor']}, {description['cores']} cores, {in_short(description['instruction_sets'])}, "
+        f"{''.join(f'{gpu}, ' for gpu in description.get('gpus', []))}"
         f"{description['python_full']}, {libraries}"
     )
 

@@ -108,17 +108,27 @@ def undisturbed(*, collects: bool = False) -> Iterator[None]:
 
 
 def time_batch(work: Work, iterations: int) -> Batch:
-    """Sleep for NAP, then call `work` that many times."""
+    """Sleep for NAP, then call `work` that many times, and wait for what it started on a GPU."""
     result = None
     calls = itertools.repeat(None, iterations)
+    wait_for_gpus()  # or the batch before would take its time here
     time.sleep(NAP)
     children, own = children_seconds(), own_seconds()
     start = time.perf_counter_ns()
     for _ in calls:
         result = work()
+    wait_for_gpus()
     elapsed = time.perf_counter_ns() - start
     cpu = own_seconds() - own  # before the children's, so that reading those is not counted
     return Batch(max(elapsed, 1) / 1e9, cpu + children_seconds() - children, result)
+
+
+def wait_for_gpus() -> None:
+    """Wait until the GPUs that this process uses by torch are idle: a call returns when its work there is queued."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is not None and cuda.is_initialized():
+        for device in range(cuda.device_count()):
+            cuda.synchronize(device)
 
 
 def batch_size(reference: Side, candidate: Side) -> tuple[int, str]:
