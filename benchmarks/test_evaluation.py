@@ -328,7 +328,11 @@ def test_revision_memory(variant, against_memory):
     against_memory("impl.evaluation", variant, lambda prepare: (evaluate_many_times, prepare, model(), *arrays))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+# CPU time says nothing of a GPU.
+CLOCKS = {"cpu": [], "cuda": [pytest.mark.gate(clock="wall")]}
+
+
+@pytest.mark.parametrize("variant", [pytest.param(name, marks=CLOCKS[VARIANTS[name].device]) for name in VARIANTS])
 def test_revision(variant, against):
     """Evaluation alone: preparation takes milliseconds, and test_time records it."""
     data = [part[: REVISION_IMAGES.get(variant, REVISION_IMAGES_BY_DEFAULT)] for part in held_out()]

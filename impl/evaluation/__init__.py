@@ -8,7 +8,7 @@ reason.
 """
 
 from ..variant import SAME_PREDICTIONS, UnsupportedError, Variant, agreement
-from . import baseline, batched, compiled, low_precision, optimised
+from . import baseline, batched, compiled, gpu, low_precision, optimised
 from .contract import Evaluation, Evaluator
 from .data import load_data
 from .training import load_model
@@ -21,4 +21,5 @@ VARIANTS: dict[str, Variant[..., Evaluator]] = {
     "optimised": Variant(optimised.build, SAME_PREDICTIONS, best=True),
     "low_precision": Variant(low_precision.build, agreement(0.999), unsupported=low_precision.missing),
     "compiled": Variant(compiled.build, SAME_PREDICTIONS, unsupported=compiled.missing),
+    "gpu": Variant(gpu.build, agreement(0.999), device="cuda", unsupported=gpu.missing),
 }
