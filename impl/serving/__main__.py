@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # What only a server with a queue uses; the originals would ignore it.
-OF_A_SERVICE = ("precision", *(name for name in LIMITS if name != "max_body_mb"))
+OF_A_SERVICE = ("device", "precision", *(name for name in LIMITS if name != "max_body_mb"))
 
 
 def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, ServingConfig]:

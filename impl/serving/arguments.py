@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
-from .config import PRECISIONS, ServingConfig
+from .config import DEVICES, PRECISIONS, ServingConfig
 
 __all__ = ["OneLineParser", "add_settings", "config_of", "expect_free", "one_line", "read_arguments"]
 
@@ -36,6 +36,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, help="weights: .safetensors, or a file by torch.save")
     parser.add_argument("--weights", help="torchvision's own weights, such as IMAGENET1K_V1")
     parser.add_argument("--labels", type=Path, help="a file with one class name per line")
+    parser.add_argument("--device", choices=DEVICES, default=ServingConfig.device, help="where the model runs")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     parser.add_argument("--cache-mb", type=float, default=ServingConfig.cache_mb, help="bound of the answer cache")
     parser.add_argument("--max-batch", type=int, default=ServingConfig.max_batch, help="images in one forward pass")

@@ -9,10 +9,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CIFAR10", "LIMITS", "PRECISIONS", "ServingConfig", "is_loopback"]
+__all__ = ["CIFAR10", "DEVICES", "LIMITS", "PRECISIONS", "ServingConfig", "is_loopback"]
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+DEVICES = ("cpu", "cuda")
 PRECISIONS = ("auto", "int8", "int7", "bfloat16", "float32")
+OF_PROCESSORS = ("int8", "int7")  # of the precisions
 NAME = re.compile(r"\w{1,100}", re.ASCII)
 
 # The least and the greatest value of each number, and whether it must be whole. A thread waits for each image that may
@@ -39,6 +41,7 @@ class ServingConfig:
         weights: The name of torchvision's own weights, such as IMAGENET1K_V1. With neither, seeded random weights
             for ten classes are created once and cached on disk.
         labels: A text file with one class name per line.
+        device: Where the model runs: "cpu", or "cuda" for a GPU of NVIDIA's.
         precision: "auto" picks the fastest precision that the processor supports and whose predictions agree with
             float32. Any other value is used without this comparison.
         cache_mb: The maximum size of the answer cache, in MiB; 0 turns it off.
@@ -58,6 +61,7 @@ class ServingConfig:
     checkpoint: Path | None = None
     weights: str | None = None
     labels: Path | None = None
+    device: str = "cpu"
     precision: str = "auto"
     cache_mb: float = 0.0
     max_batch: int = 64
@@ -97,6 +101,10 @@ class ServingConfig:
             raise ValueError("checkpoint and weights are mutually exclusive: give one of them")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r:.50}")
+        if self.device not in DEVICES:
+            raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {self.device!r:.50}")
+        if self.device != "cpu" and self.precision in OF_PROCESSORS:
+            raise ValueError(f"precision {self.precision} is for device cpu: on {self.device} use bfloat16 or float32")
         for name in ("model", "weights"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and NAME.fullmatch(value)):

@@ -81,7 +81,7 @@ def deployed(config: ServingConfig, replicas: int = 1, cores: int | None = None)
         num_replicas=replicas,
         max_ongoing_requests=2 * config.max_batch,  # while a batch runs, the next one gathers
         max_queued_requests=config.max_queue,
-        ray_actor_options={"num_cpus": cores},
+        ray_actor_options={"num_cpus": cores, "num_gpus": int(config.device != "cpu")},
     )
     # Twice as many as may wait and run, so that the application refuses the others, with its own status and reason.
     requests = 2 * (2 * replicas * config.max_batch + config.max_queue)

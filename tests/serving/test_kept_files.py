@@ -211,7 +211,7 @@ def test_the_originals_read_no_damaged_weights(variant, cache):
     "content", [b"", b"{", b"0.99", b"\xff\xfe", b"[" * 10**5, b'{"digest": 1, "facts": {"share": 1}, "files": {}}']
 )
 def test_a_damaged_agreement_is_measured_again(content, cache, caplog, monkeypatch):
-    monkeypatch.setattr(choice, "available", lambda: ["int8", "float32"])
+    monkeypatch.setattr(choice, "available", lambda _device: ["int8", "float32"])
     prepared = prepare(ServingConfig(model=TINY))
     assert prepared.precision == "int8"
     path = snapshot("int8").parent / "int8-agreement.json"
@@ -225,7 +225,7 @@ def test_a_damaged_agreement_is_measured_again(content, cache, caplog, monkeypat
 
 
 def test_an_agreement_of_other_weights(cache, monkeypatch):
-    monkeypatch.setattr(choice, "available", lambda: ["int8", "float32"])
+    monkeypatch.setattr(choice, "available", lambda _device: ["int8", "float32"])
     path = snapshot("int8").parent / "int8-agreement.json"
     prepare(ServingConfig(model=TINY))
     shutil.copy(snapshot("int8") / SEAL, path)

@@ -339,7 +339,7 @@ def test_every_precision_can_be_forced(name):
 def test_a_precision_that_disagrees_with_float32_is_not_used(monkeypatch, caplog, small_cache):
     """The next precision is used instead; the result is cached, so that a later start does not compare again."""
     precisions = ["int8", "bfloat16", "float32"] if BFLOAT16 else ["int8", "float32"]
-    monkeypatch.setattr(precision, "available", lambda: precisions)
+    monkeypatch.setattr(precision, "available", lambda _device: precisions)
     for path in small_cache.glob(f"serving/{TINY}*/*-agreement.json"):
         path.unlink()
     monkeypatch.setattr(
@@ -350,7 +350,7 @@ def test_a_precision_that_disagrees_with_float32_is_not_used(monkeypatch, caplog
     assert prepared.agreement is None if precisions[1] == "float32" else prepared.agreement >= 0.99
     assert "not int8: it agrees with float32 on" in caplog.text
     monkeypatch.undo()
-    monkeypatch.setattr(precision, "available", lambda: precisions)
+    monkeypatch.setattr(precision, "available", lambda _device: precisions)
     monkeypatch.setattr(precision, "drawn", lambda *_: pytest.fail("the precisions were compared again"))
     assert precision.prepare(ServingConfig(model=TINY)).precision == precisions[1]
     for path in small_cache.glob(f"serving/{TINY}*/*-agreement.json"):

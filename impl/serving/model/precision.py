@@ -6,11 +6,12 @@ more precise one is tried. Agreement is measured once per set of weights and kep
 
 import logging
 
+from ...shared.device import no_cuda
 from ...shared.processor import features
 from ...shared.sealed import DamagedError, read_seal, write_seal
 from ..config import ServingConfig
 from .pictures import drawn
-from .snapshot import Prepared, identity_of, load_or_make, snapshots_of
+from .snapshot import Prepared, identity_of, load_or_make, place_of, snapshots_of
 from .weights import Source, source_of
 
 __all__ = ["AGREEMENT", "COMPARED", "available", "drawn", "prepare"]
@@ -23,8 +24,10 @@ COMPARED = 256
 """Pictures that the share is measured on."""
 
 
-def available() -> list[str]:
-    """Return the precisions this processor has instructions for, the fastest first and float32 last."""
+def available(device: str = "cpu") -> list[str]:
+    """Return the precisions this processor has instructions for, or a GPU, the fastest first and float32 last."""
+    if device != "cpu":
+        return ["bfloat16", "float32"]
     has, precisions = features(), ["float32"]
     if has & {"avx512bf16", "amx-bf16"}:
         precisions.insert(0, "bfloat16")
@@ -39,12 +42,14 @@ def prepare(config: ServingConfig) -> Prepared:
     """Load the model of a configuration, in the precision that it forces or in the fastest that agrees with float32.
 
     Raises:
-        ValueError, TypeError, OSError: The model or its weights cannot be used; the message says why.
+        ValueError, TypeError, OSError: The model, its weights or the device cannot be used; the message says why.
     """
+    if config.device == "cuda" and (reason := no_cuda()):
+        raise ValueError(f"device {config.device} cannot be used: {reason}")
     source = source_of(config)
     if config.precision != "auto":
         return load_or_make(config, source, config.precision)
-    for precision in available():
+    for precision in available(config.device):
         if precision == "float32":
             break
         try:
@@ -67,8 +72,9 @@ def _agreement(config: ServingConfig, source: Source, precision: str) -> float:
     Raises:
         TypeError: This model cannot run in this precision.
     """
-    path = snapshots_of(config, source) / f"{precision}-agreement.json"
-    identity = identity_of("agreement", config, source, precision)
+    place = place_of(config, precision)
+    path = snapshots_of(config, source) / f"{place}-agreement.json"
+    identity = identity_of("agreement", config, source, place)
     try:
         return float(read_seal(path, identity).facts["share"])
     except FileNotFoundError:

@@ -22,10 +22,10 @@ from ...shared.cache import cache_folder, write_whole
 from ...shared.sealed import Content, DamagedError, read_seal, write_seal
 from ..config import ServingConfig
 from .cores import Engine
-from .vit import CHUNK, FloatVit, Plan, normalise, plan_of, split_vit
+from .vit import CHUNK, FloatVit, Plan, normaliser, plan_of, split_vit
 from .weights import Source, build, check_labels
 
-__all__ = ["Prepared", "Runner", "identity_of", "load_or_make", "snapshots_of"]
+__all__ = ["Prepared", "Runner", "identity_of", "load_or_make", "place_of", "snapshots_of"]
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,11 @@ def snapshots_of(config: ServingConfig, source: Source) -> Path:
     return cache_folder() / "serving" / f"{config.model}-{source.key}-{LAYOUT}"
 
 
+def place_of(config: ServingConfig, precision: str) -> str:
+    """Return the name of a precision on the configuration's device."""
+    return precision if config.device == "cpu" else f"{precision}-{config.device}"
+
+
 def identity_of(kind: str, config: ServingConfig, source: Source, precision: str) -> dict[str, str]:
     """Return what is sealed with whatever is kept for a model in a precision: a file of another one does not pass."""
     return {"kind": kind, "model": config.model, "weights": source.key, "precision": precision}
@@ -79,8 +84,9 @@ def load_or_make(config: ServingConfig, source: Source, precision: str, agreemen
         ValueError: The weights are not those of the model, or the labels do not fit them.
     """
     folder, identity = snapshots_of(config, source) / precision, identity_of("snapshot", config, source, precision)
+    device = torch.device(config.device)
     try:
-        plan, engine = _open(folder, identity)
+        plan, run = _open(folder, identity, device)
     except (FileNotFoundError, DamagedError) as error:
         if isinstance(error, DamagedError):
             log.warning("the snapshot in %s is damaged, and is made anew: %s", precision, error)
@@ -88,16 +94,16 @@ def load_or_make(config: ServingConfig, source: Source, precision: str, agreemen
         if type(model).__name__ != "VisionTransformer":
             if precision in BITS:
                 raise TypeError(f"{precision} is for vision transformers, and {config.model} is none: use another one")  # noqa: B904 - a missing snapshot is not its cause
-            return _without_snapshot(model, source, precision, agreement)
+            return _without_snapshot(model, config, source, precision, agreement)
         _write(folder, model, source, identity)
-        plan, engine = _open(folder, identity)
+        plan, run = _open(folder, identity, device)
     check_labels(source, plan.classes, config.model)
     labels = source.labels or tuple(map(str, range(plan.classes)))
-    return Prepared(engine, precision, plan.side, labels, f"{source.key}-{precision}", agreement)
+    return Prepared(run, precision, plan.side, labels, f"{source.key}-{place_of(config, precision)}", agreement)
 
 
-def _open(folder: Path, identity: Mapping[str, str]) -> tuple[Plan, Engine]:
-    """Check a snapshot, and map it into memory.
+def _open(folder: Path, identity: Mapping[str, str], device: torch.device) -> tuple[Plan, Runner]:
+    """Check a snapshot, and map it into memory, or copy it to a GPU.
 
     Raises:
         FileNotFoundError: There is none.
@@ -119,7 +125,12 @@ def _open(folder: Path, identity: Mapping[str, str]) -> tuple[Plan, Engine]:
     from safetensors.torch import load_file  # noqa: PLC0415 - int8 does not need it
 
     parts = (load_file(folder / name) for name in sorted(seal.files))
-    return plan, Engine(FloatVit(plan, parts, getattr(torch, precision)).logits, CHUNK)
+    dtype = getattr(torch, precision)
+    if device.type == "cpu":
+        return plan, Engine(FloatVit(plan, parts, dtype).logits, CHUNK)
+    from .gpu import GpuVit  # noqa: PLC0415 - most machines have no GPU
+
+    return plan, GpuVit(plan, parts, dtype, device)
 
 
 def _array(content: Content) -> np.ndarray[Any, Any]:
@@ -155,17 +166,21 @@ def _write_bytes(data: bytes, file: BinaryIO) -> None:
     file.write(data)
 
 
-def _without_snapshot(model: nn.Module, source: Source, precision: str, agreement: float | None) -> Prepared:
-    """Return any other classifier of torchvision as it is, in a precision and in the memory layout oneDNN prefers."""
-    dtype = getattr(torch, precision)
-    model = model.to(dtype).to(memory_format=torch.channels_last)
+def _without_snapshot(
+    model: nn.Module, config: ServingConfig, source: Source, precision: str, agreement: float | None
+) -> Prepared:
+    """Return any other classifier of torchvision as it is, in a precision and in convolutions' memory layout."""
+    dtype, device = getattr(torch, precision), torch.device(config.device)
+    model = model.to(device, dtype).to(memory_format=torch.channels_last)
     head = list(model.state_dict().values())[-1]
+    normalise = normaliser(source.mean, source.std, device)
 
     def run(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            pixels = normalise(images, source.mean, source.std)
+            pixels = normalise(images.to(device))
             logits: torch.Tensor = model(pixels.to(dtype, memory_format=torch.channels_last))
-            return logits.float()
+            return logits.float().cpu()
 
     labels = source.labels or tuple(map(str, range(len(head))))
-    return Prepared(run, precision, getattr(model, "image_size", 224), labels, f"{source.key}-{precision}", agreement)
+    key = f"{source.key}-{place_of(config, precision)}"
+    return Prepared(run, precision, getattr(model, "image_size", 224), labels, key, agreement)
