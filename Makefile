@@ -11,7 +11,7 @@ RESULTS := .results
 EXTRAS ?= cases dev peers ray report
 UV_VERSION := 0.13.9
 
-.PHONY: help setup bench gate comment bisect history test soak lint format baseline calibrate corpus case readme lock clean
+.PHONY: help setup bench gate comment bisect history test threads soak lint format baseline calibrate corpus case readme lock clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,15 @@ else
 endif
 	@echo "results: $(RESULTS)/"
 
+# In an environment of its own, with what the counter needs.
+THREADS_VENV := .venv-threads
+threads:  ## the counter without the GIL, each test on several threads at once, and how it scales: make threads PYTHON=python3.14t
+	@$(PYTHON) -c 'import sys; sys.exit("make threads: $(PYTHON) has the GIL. Name a free-threaded CPython: make threads PYTHON=python3.14t" if getattr(sys, "_is_gil_enabled", lambda: True)() else 0)'
+	@$(MAKE) --no-print-directory setup VENV=$(THREADS_VENV) EXTRAS=threads
+	@mkdir -p $(RESULTS)
+	$(THREADS_VENV)/bin/python -m pytest tests/counter --benchmark-skip --parallel-threads=4 --junit-xml=$(RESULTS)/threads.xml $(ARGS)
+	$(THREADS_VENV)/bin/python -m pytest benchmarks/test_counter.py -k test_scaling --full --benchmark-json=$(RESULTS)/threads.json
+
 soak: $(READY)  ## the serving case under 60 s of overload, 10,000 malformed requests and 32 clients; takes minutes
 	$(BIN)/python -m tests.serving.soak $(ARGS)
 
@@ -111,4 +120,4 @@ lock: $(READY)  ## update the pinned versions, for every supported Python, witho
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and the results
-	rm -rf $(VENV) $(RESULTS)
+	rm -rf $(VENV) $(THREADS_VENV) $(RESULTS)

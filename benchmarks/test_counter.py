@@ -9,6 +9,7 @@ import logging
 import os
 import queue
 import re
+import sys
 from dataclasses import asdict
 from functools import partial
 from logging.handlers import QueueHandler, QueueListener
@@ -29,6 +30,11 @@ BEST = best_of(VARIANTS)
 SIZES = {"one_each": 15, "tenth": 10_000, "full": 100_000}
 ROUNDS = {"one_each": 20, "tenth": 3, "full": 3}
 QUICK_SIZES = ("one_each", "tenth")
+
+# How the time changes with the number of threads, where threads run at the same time.
+THREADS = 1, 2, 4, 8, 15
+SCALING_LIMIT, SCALING_ROUNDS = 20_000, 5
+GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 # Ratios, each a duel at COUNTS counts: at 20,000, so that a pair takes half a second, except where the ratio varies so
 # much that only the task's own size proves it within the pairs that a bet takes at least. The quick run has fewer
@@ -197,16 +203,31 @@ def test_matches(variant, limit, runs):
 @pytest.mark.parametrize("size", quick_or_full(SIZES, QUICK_SIZES))
 def test_time(benchmark, variant, size, runs, note):
     benchmark.group = f"counter {size}"
-    limit, results, overshoots = SIZES[size], [], []
+    overshoots = time_runs(benchmark, variant, runs, SIZES[size], rounds=ROUNDS[size])
+    note("overshoot", max(overshoots, default=0), "entries")
+
+
+@pytest.mark.full
+@pytest.mark.skipif(GIL, reason="with the GIL threads take turns; `make threads` needs a free-threaded CPython")
+@pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_scaling(benchmark, variant, threads, runs):
+    benchmark.group = f"counter {variant}, threads"
+    time_runs(benchmark, variant, runs, SCALING_LIMIT, threads=threads, rounds=SCALING_ROUNDS)
+
+
+def time_runs(benchmark, variant, runs, limit, *, threads=15, rounds):
+    """Time a variant, and check each run after its time; return by how many entries each overshot the limit."""
+    results, overshoots = [], []
 
     def run(path):
-        results.append(VARIANTS[variant](path, limit=limit))
+        results.append(VARIANTS[variant](path, threads, limit))
 
     def check(path):
         overshoots.append(assert_kept(VARIANTS[variant].promise, (path, results[-1]), limit))
 
-    benchmark.pedantic(run, setup=lambda: ((runs.new_path(),), {}), teardown=check, rounds=ROUNDS[size])
-    note("overshoot", max(overshoots, default=0), "entries")
+    benchmark.pedantic(run, setup=lambda: ((runs.new_path(),), {}), teardown=check, rounds=rounds)
+    return overshoots
 
 
 @pytest.mark.full
