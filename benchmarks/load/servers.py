@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import psutil
 
@@ -19,8 +20,12 @@ Started = tuple[str, psutil.Process]
 
 
 @contextmanager
-def running(*command: str, timeout: float = START_TIMEOUT) -> Iterator[Started]:
-    """Start `python COMMAND`, a server that prints its address when it is ready; stop it at the end.
+def running(
+    *command: str, timeout: float = START_TIMEOUT, prefix: tuple[str, ...] = (), **options: Any
+) -> Iterator[Started]:
+    """Start `PREFIX python COMMAND`, a server that prints its address when it is ready; stop it at the end.
+
+    `options` are Popen's.
 
     Yields:
         Its address, http://HOST:PORT, and its process.
@@ -28,7 +33,7 @@ def running(*command: str, timeout: float = START_TIMEOUT) -> Iterator[Started]:
     Raises:
         RuntimeError: It printed no address within `timeout` seconds.
     """
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
+    process = subprocess.Popen([*prefix, sys.executable, *command], stdout=subprocess.PIPE, text=True, **options)  # noqa: S603 - our own
     timer = threading.Timer(timeout, _kill_all, (process,))
     timer.start()
     try:
