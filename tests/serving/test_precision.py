@@ -16,7 +16,7 @@ import torchvision
 from numba import njit
 
 from impl.serving import ServingConfig
-from impl.serving.model import kernel, precision, tiles
+from impl.serving.model import kernel, precision, snapshot, tiles
 from impl.serving.model.cores import Engine, Team
 from impl.serving.model.int8 import Int8Vit, quantised
 from impl.serving.model.products import PANEL, ROWS
@@ -355,6 +355,15 @@ def test_a_precision_that_disagrees_with_float32_is_not_used(monkeypatch, caplog
     assert precision.prepare(ServingConfig(model=TINY)).precision == precisions[1]
     for path in small_cache.glob(f"serving/{TINY}*/*-agreement.json"):
         path.unlink()
+
+
+def test_a_torch_without_onednn(monkeypatch):
+    images = precision.drawn(20, 1, 64)
+    config = ServingConfig(model=TINY, precision="float32")
+    expected = precision.prepare(config).run(images)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(snapshot, "FloatVit", lambda *_: pytest.fail("it has oneDNN's layout"))
+    torch.testing.assert_close(precision.prepare(config).run(images), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_processor_without_the_instructions(monkeypatch):

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import gelu, linear
 
 from ...shared.replayed import Replayed, host_buffer
 from .vit import Plan, Vit, Weights
@@ -69,15 +68,3 @@ class GpuVit(Vit):
 
             self._batches[size, dtype] = _Batch(images, logits, Replayed(work, self.device))
         return self._batches[size, dtype]
-
-    def _laid_out(self, part: Weights) -> dict[str, torch.Tensor]:
-        return {name: value.to(self.device, self.dtype, copy=True) for name, value in part.items()}
-
-    def _linear(self, values: torch.Tensor, part: Weights, name: str) -> torch.Tensor:
-        return linear(values, part[f"{name}.weight"], part[f"{name}.bias"])
-
-    def _linear_gelu(self, values: torch.Tensor, part: Weights, name: str) -> torch.Tensor:
-        return gelu(self._linear(values, part, name))
-
-    def _linear_add(self, values: torch.Tensor, stream: torch.Tensor, part: Weights, name: str) -> torch.Tensor:
-        return self._linear(values, part, name).add_(stream)

@@ -22,7 +22,7 @@ from ...shared.cache import cache_folder, write_whole
 from ...shared.sealed import Content, DamagedError, read_seal, write_seal
 from ..config import ServingConfig
 from .cores import Engine
-from .vit import CHUNK, FloatVit, Plan, normaliser, plan_of, split_vit
+from .vit import CHUNK, FloatVit, Plan, Vit, normaliser, plan_of, split_vit
 from .weights import Source, build, check_labels
 
 __all__ = ["Prepared", "Runner", "identity_of", "load_or_make", "place_of", "snapshots_of"]
@@ -127,7 +127,8 @@ def _open(folder: Path, identity: Mapping[str, str], device: torch.device) -> tu
     parts = (load_file(folder / name) for name in sorted(seal.files))
     dtype = getattr(torch, precision)
     if device.type == "cpu":
-        return plan, Engine(FloatVit(plan, parts, dtype).logits, CHUNK)
+        of_this_torch = FloatVit if torch.backends.mkldnn.is_available() else Vit  # type: ignore[no-untyped-call]
+        return plan, Engine(of_this_torch(plan, parts, dtype).logits, CHUNK)
     from .gpu import GpuVit  # noqa: PLC0415 - most machines have no GPU
 
     return plan, GpuVit(plan, parts, dtype, device)

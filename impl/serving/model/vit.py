@@ -7,13 +7,12 @@ product of ViT-L/32 then reaches 857 GFLOP/s in bfloat16 and 339 in float32, whe
 and 166 (AMD EPYC (Zen 5), 2 cores, torch 2.15, 2026-11-23).
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
+from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
 
 from .cores import Team, use_cores
 
@@ -118,8 +117,8 @@ def patches(pixels: torch.Tensor, patch: int) -> torch.Tensor:
     return windows.reshape(count * across * across, channels * patch * patch)
 
 
-class Vit(ABC):
-    """A vision transformer in bfloat16 or float32; a subclass says how matrices are laid out and multiplied."""
+class Vit:
+    """A vision transformer in bfloat16 or float32, by torch's own functions. Subclasses multiply otherwise."""
 
     def __init__(self, plan: Plan, parts: Iterable[Weights], dtype: torch.dtype, device: torch.device = CPU) -> None:
         """Lay out the weights.
@@ -134,21 +133,26 @@ class Vit(ABC):
         self._normalise = normaliser(plan.mean, plan.std, device)
         self.first, *self.blocks, self.last = [self._laid_out(part) for part in parts]
 
-    @abstractmethod
+    def logits(self, images: torch.Tensor, team: Team) -> torch.Tensor:
+        """Return float32 [N, classes] of uint8 or float32 [N, 3, side, side]; the team's cores are torch's to use."""
+        use_cores(team.size)
+        return self.forward(images)
+
     def _laid_out(self, part: Weights) -> dict[str, torch.Tensor]:
         """Return copies of some weights, as `_linear` and the rest take them."""
+        return {name: value.to(self.device, self.dtype, copy=True) for name, value in part.items()}
 
-    @abstractmethod
     def _linear(self, values: torch.Tensor, part: Weights, name: str) -> torch.Tensor:
         """Return values, [N, inputs], times a matrix, plus its bias."""
+        return linear(values, part[f"{name}.weight"], part[f"{name}.bias"])
 
-    @abstractmethod
     def _linear_gelu(self, values: torch.Tensor, part: Weights, name: str) -> torch.Tensor:
         """Return GELU of `_linear`."""
+        return gelu(self._linear(values, part, name))
 
-    @abstractmethod
     def _linear_add(self, values: torch.Tensor, stream: torch.Tensor, part: Weights, name: str) -> torch.Tensor:
         """Return `_linear` plus the stream, which may be overwritten."""
+        return self._linear(values, part, name).add_(stream)
 
     def _tokens(self) -> int:
         return (self.plan.side // self.plan.patch) ** 2 + 1
@@ -175,7 +179,7 @@ class Vit(ABC):
 
 
 class FloatVit(Vit):
-    """A vision transformer on the processor, by oneDNN: `logits(images, team)`."""
+    """A vision transformer on the processor, by oneDNN."""
 
     def _laid_out(self, part: Weights) -> dict[str, torch.Tensor]:
         return {
@@ -184,11 +188,6 @@ class FloatVit(Vit):
             else value.to(self.dtype).clone()
             for name, value in part.items()
         }
-
-    def logits(self, images: torch.Tensor, team: Team) -> torch.Tensor:
-        """Return float32 [N, classes] of uint8 or float32 [N, 3, side, side]; the team's cores are torch's to use."""
-        use_cores(team.size)
-        return self.forward(images)
 
     def _linear(self, values: torch.Tensor, part: Weights, name: str) -> torch.Tensor:
         return _product(values, part, name, "none")
