@@ -8,9 +8,9 @@ It costs exactness. A logit is off by up to 0.15 where logits reach 52. That cha
 images whose two largest logits are closer than 0.4 % of the range of all ten. So images below `MARGIN`, some 0.2 % of
 them, are computed again in float32. With that, every prediction on the digit set agrees; the promise is 99.9 %.
 
-It needs AVX512-VNNI, or AVX2. The latter's product of bytes saturates, and is no faster for the direct convolution than
-floats are for Winograd's; so there Winograd's is computed in 16 bits (`kernel_int16`). ML_PERFORMANCE_SUITE_LEVEL
-chooses between the two (`shared.processor`).
+It needs AVX512-VNNI, AVX2, or an ARM with i8mm, for which it is compiled in a test and not yet measured. AVX2's product
+of bytes saturates, and is no faster for the direct convolution than floats are for Winograd's; so there Winograd's is
+computed in 16 bits (`kernel_int16`). ML_PERFORMANCE_SUITE_LEVEL chooses between the levels (`shared.processor`).
 
 Measured (AMD EPYC (Zen 5), 2 cores, Python 3.11, torch 2.15, 2026-11-23): 22.7 ms for 5,000 images on one core, where
 `optimised` takes 47.7 ms in the same run.
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MARGIN", "build", "missing"]
 
+WITH_BYTES = frozenset({"avx512vnni", "i8mm"})
+"""Instruction sets that multiply bytes and add the products in one instruction that does not saturate."""
 MARGIN = 0.01
 """Gap between the two largest logits, as a share of the range of all ten, below which float32 decides.
 
@@ -56,15 +58,15 @@ An int8 logit is off by at most 0.3 % of that range on 10,000 digits, so the dif
 
 def missing() -> str | None:
     """Return why this machine cannot run the variant, or None."""
-    if features().isdisjoint({"avx512vnni", "avx2"}):
-        return "integers are faster than floats only with AVX512-VNNI or AVX2, which this processor does not have"
+    if features().isdisjoint({*WITH_BYTES, "avx2"}):
+        return "integers are faster than floats only with AVX512-VNNI, AVX2 or i8mm, which this processor does not have"
     return None
 
 
 def build(model: nn.Module, device: str | torch.device = "cpu") -> Evaluator:
     """Return an evaluator of the model's present weights; it ignores later changes of them.
 
-    The processor must have AVX512-VNNI or AVX2: see `missing`.
+    The processor must have one of the instruction sets of `missing`.
 
     Raises:
         TypeError: The model is not the network of `model.build`.
@@ -102,7 +104,7 @@ def _integers(folded: Folded, float32: "FloatPlan") -> tuple[Callable[..., None]
     """Return the kernel for this processor's integers, and its plan."""
     from . import plans  # noqa: PLC0415 - see `build`
 
-    if "avx512vnni" in features():
+    if features() & WITH_BYTES:
         from .kernel import predict_int8  # noqa: PLC0415 - likewise
 
         return predict_int8, tuple(plans.byte_plan(folded, float32))

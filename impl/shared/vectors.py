@@ -17,7 +17,7 @@ An intrinsic is a typing function, which returns a signature and `vector_code(bo
 `borrowed` serves kernels that pass many arrays from function to function.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,6 +68,12 @@ def vector_code(body: Callable[..., Any], lanes: int) -> Callable[..., Any]:
 def target_has(context: Any, *features: str) -> bool:
     """Return whether the processor that Numba's context compiles for has all of LLVM's features, such as "amx-int8"."""
     return {f"+{feature}" for feature in features} <= set(context.codegen().magic_tuple()[2].split(","))
+
+
+def _lanes(numbers: Iterable[int]) -> Any:
+    """Return a constant vector of lanes' numbers, for a shuffle."""
+    listed = list(numbers)
+    return ir.Constant(ir.VectorType(INT32, len(listed)), listed)
 
 
 def constant_index(value: Any) -> Any:
@@ -159,18 +165,40 @@ class VectorWriter:
     def dot_bytes(self, unsigned: Any, signed: Any, total: Any) -> Any:
         """Add to each 32-bit lane the four products of its unsigned and signed bytes.
 
-        One instruction, VPDPBUSD, where the target has AVX512-VNNI and a vector has 16 lanes. Otherwise the same sums
-        in plain vector arithmetic.
+        One instruction, VPDPBUSD, where the target has AVX512-VNNI and a vector has 16 lanes; USDOT for every 4 lanes
+        where it is an ARM with i8mm. Otherwise the same sums in plain vector arithmetic.
         """
         build = self.builder
         if self.lanes == 16 and self.has("avx512vnni"):
             return self.call("llvm.x86.avx512.vpdpbusd.512", self.ints, total, unsigned, signed)
+        if self.lanes in {4, 8, 16} and self.has("i8mm"):
+            fours = zip(*map(self._fours, (unsigned, signed, total)), strict=True)
+            return self._joined([self._usdot(*four) for four in fours])
         for shift in (0, 8, 16, 24):
             byte = build.and_(build.lshr(unsigned, self.constant(shift, self.ints)), self.constant(255, self.ints))
             weight = build.shl(signed, self.constant(24 - shift, self.ints))
             weight = build.ashr(weight, self.constant(24, self.ints))
             total = build.add(total, build.mul(byte, weight))
         return total
+
+    def _usdot(self, unsigned: Any, signed: Any, total: Any) -> Any:
+        """Return `dot_bytes` of vectors of 4 lanes."""
+        of_bytes = ir.VectorType(BYTE, 16)
+        both = (self.builder.bitcast(value, of_bytes) for value in (unsigned, signed))
+        return self.call("llvm.aarch64.neon.usdot.v4i32.v16i8", total.type, total, *both)
+
+    def _fours(self, vector: Any) -> list[Any]:
+        """Return a vector's lanes as vectors of four."""
+        numbers = (_lanes(range(first, first + 4)) for first in range(0, self.lanes, 4))
+        return [self.builder.shuffle_vector(vector, vector, four) for four in numbers]
+
+    def _joined(self, parts: list[Any]) -> Any:
+        """Return one vector of several that are equally long, a power of two of them."""
+        while len(parts) > 1:
+            lanes = _lanes(range(2 * parts[0].type.count))
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [self.builder.shuffle_vector(*pair, lanes) for pair in pairs]
+        return parts[0]
 
     def to_float(self, integers: Any) -> Any:
         """Convert signed integers to floats."""

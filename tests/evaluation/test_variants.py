@@ -121,7 +121,9 @@ def test_flat_images_and_a_dead_channel(model, labels):
 
 def test_on_an_older_processor(model, images, labels, monkeypatch):
     monkeypatch.setenv("NUMBA_CPU_FEATURES", "+avx,-avx2")
-    with pytest.raises(UnsupportedError, match="only with AVX512-VNNI or AVX2, which this processor does not have"):
+    with pytest.raises(
+        UnsupportedError, match="only with AVX512-VNNI, AVX2 or i8mm, which this processor does not have"
+    ):
         VARIANTS["low_precision"](model)
     assert VARIANTS["optimised"](model)(images, labels).total == len(images)
 
