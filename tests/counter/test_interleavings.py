@@ -18,8 +18,6 @@ from impl.counter import baseline, locked, optimised, sequential
 from impl.counter.threads import Shared
 from tests.counter.memory_log import MemoryLog
 
-pytestmark = pytest.mark.thread_unsafe(reason="frontrun schedules all threads of the process")
-
 CAP = 20_000
 
 
