@@ -23,6 +23,9 @@ from impl.counter.threads import wait
 ROOT = Path(__file__).parents[2]
 
 
+of_the_main_thread = pytest.mark.thread_unsafe(reason="a signal interrupts the main thread only")
+
+
 class Death(BaseException):
     """A BaseException, so that `except Exception` does not catch it."""
 
@@ -203,6 +206,7 @@ def ctrl_c(seconds):
     return timer
 
 
+@of_the_main_thread
 @pytest.mark.usefixtures("ctrl_c_enabled")
 @pytest.mark.parametrize("name", VARIANTS)
 def test_ctrl_c_stops_the_threads(name, tmp_path):
@@ -231,6 +235,7 @@ def test_repeated_ctrl_c_leaves_no_thread_behind():
     assert [error.args for error in noted] == [(1,), (2,), (3,)]
 
 
+@of_the_main_thread
 @pytest.mark.usefixtures("ctrl_c_enabled")
 def test_ctrl_c_does_not_wait_for_the_start_delay(tmp_path):
     start = time.perf_counter()
