@@ -386,6 +386,7 @@ def test_prose_is_escaped_before_it_is_set():
 @given(low=st.floats(1e-9, 1e9), factor=st.floats(1 + 1e-9, 1e12) | st.floats(1.0001, 20), width=st.floats(60, 500))
 @example(low=2.2, factor=3.3, width=248)  # no decade between them
 @example(low=0.999, factor=1.002, width=248)
+@example(low=134.375, factor=1.0001, width=138)  # every other one of steps of 0.005
 @settings(deadline=None)
 def test_labels_of_ratios_do_not_touch(low, factor, width):
     high = low * factor

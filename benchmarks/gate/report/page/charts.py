@@ -255,10 +255,13 @@ def _nice(low: float, high: float, most: int) -> list[float]:
 
 
 def _digits(places: Sequence[float]) -> Callable[[float], str]:
-    """Return how to write these numbers, with as many decimals as tell them apart."""
+    """Return how to write these numbers, with as many decimals as tell them apart and show where they are."""
     if len(places) > 1 and max(places) / min(places) < 3:
         step = min(b - a for a, b in pairwise(places))
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+        # Of steps of 0.005 every other one may be left: 134.375 and 134.385 are a hundredth apart, and no hundredths.
+        if any(abs(round(place, decimals) - place) > step / 100 for place in places):
+            decimals += 1
         return lambda value: f"{value:,.{decimals}f}"
     return lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
