@@ -106,6 +106,7 @@ def test_adding_a_variant_takes_one_file_and_one_line(clone):
         "test_matches",
         "test_time",
         "test_memory",
+        "test_scaling",
     }
     assert all("on_gpu" in test for test in added)
 
