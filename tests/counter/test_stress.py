@@ -74,3 +74,11 @@ def without_gil(path):
     assert not sys._is_gil_enabled()
     for name, limit, times in RUNS:
         stress(name, limit, times, Path(path))
+
+
+@pytest.mark.skipif(not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="it would do its work")
+def test_make_threads_refuses_an_interpreter_with_the_gil():
+    command = ["make", "threads", f"PYTHON={sys.executable}"]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode
+    assert f"make threads: {sys.executable} has the GIL. Name a free-threaded CPython" in done.stderr
