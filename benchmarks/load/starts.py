@@ -147,7 +147,7 @@ class Starts:
 
     @contextmanager
     def unwritable(self) -> Iterator[None]:
-        """Let nobody write into the copy and the cache within the block."""
+        """Make the copy and the cache read-only within the block."""
         paths = [self._folder, *self._folder.rglob("*")]
         modes = [path.stat().st_mode for path in paths]
         for path, mode in zip(paths, modes, strict=True):
@@ -180,7 +180,8 @@ def checked(starts: Iterator[Start]) -> Iterator[Start]:
     first = None
     for start in starts:
         first = first or start
-        yield start if start.answer == first.answer else replace(start, fault="it answers otherwise than the first")
+        differs = "" if start.answer == first.answer else "it answers otherwise than the first"
+        yield replace(start, fault="; ".join(filter(None, (start.fault, differs))))
 
 
 def seconds_to_import(module: str) -> float:

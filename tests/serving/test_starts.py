@@ -68,6 +68,8 @@ def test_faults_are_found(starts, monkeypatch):
     assert "does not say" in starts.damaged("cut off", path, other).fault
     wrong = [GOOD, GOOD, replace(GOOD, answer=[(4, 0.9)])]
     assert [bool(each.fault) for each in checked(iter(wrong))] == [False, False, True]
+    both = [GOOD, replace(GOOD, answer=[(4, 0.9)], fault="not made again")]
+    assert list(checked(iter(both)))[1].fault == "not made again; it answers otherwise than the first"
 
 
 def test_nothing_can_be_written_and_modes_come_back(starts):
